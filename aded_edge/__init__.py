@@ -1,0 +1,30 @@
+"""aded-edge: a local GGUF model answers faster and says the same.
+
+The public names, and nothing else.
+"""
+
+from .errors import (
+    AdedError,
+    BenchError,
+    ConfigError,
+    EvaluationError,
+    ModelError,
+    ModelFetchError,
+    PromptError,
+    StoreError,
+)
+from .llama import Llama
+from .decode.stats import Stats
+
+__all__ = [
+    "AdedError",
+    "BenchError",
+    "ConfigError",
+    "EvaluationError",
+    "Llama",
+    "ModelError",
+    "ModelFetchError",
+    "PromptError",
+    "Stats",
+    "StoreError",
+]

@@ -1,0 +1,54 @@
+"""Accept: the target's own choices, followed through the tree.
+
+At each node the target chooses its next token as it would without a draft; where a child
+carries that token its logits are already there, and the walk goes on. Each emitted token *is* a
+choice of the target, so its distribution is preserved exactly, at every temperature and with
+every sampler and grammar, whatever was drafted.
+
+Knows trees. Does not know the target, logits, or how a token is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from ..draft.tree import ROOT, DraftTree
+
+
+class Walk:
+    """A walk from the root down the path that the target confirms.
+
+    Iterating gives the rows to choose at (0 = root, i + 1 = node i). After each, `take` must
+    be told the token that was chosen there.
+
+    Attributes:
+        path: the nodes confirmed so far.
+        emitted: the tokens chosen so far: those of the path, and at last one of the target's own.
+        stopped: a stopping criterion ended the generation here.
+    """
+
+    def __init__(self, tree: DraftTree) -> None:
+        self.path: list[int] = []
+        self.emitted: list[int] = []
+        self.stopped = False
+        self._tree = tree
+        self._next: int | None = ROOT
+
+    def __iter__(self) -> Iterator[int]:
+        while self._next is not None and not self.stopped:
+            if self._next != ROOT:
+                self.path.append(self._next)
+            yield self._next + 1
+
+    def take(self, token: int) -> None:
+        """The target chose `token` at the current row."""
+        assert self._next is not None, "the walk has ended"
+        self.emitted.append(token)
+        self._next = self._tree.child(self._next, token)
+
+    def tokens(self) -> npt.NDArray[np.int32]:
+        """int32 (n,): the tokens chosen so far."""
+        return np.asarray(self.emitted, np.int32)

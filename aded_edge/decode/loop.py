@@ -1,0 +1,191 @@
+"""The loop: draft -> budget -> evaluate -> accept -> commit -> learn.
+
+Joins a drafter, a budget and a target, and knows each only by its protocol. Does not know
+llama.cpp, files, text, or where a choice comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..draft.drafter import Drafter, Evaluated
+from ..draft.tree import DraftTree
+from .accept import Walk
+from .budget import Budget
+from .candidates import top_candidates
+from .stats import Meter
+
+Int32Array = npt.NDArray[np.int32]
+Float32Array = npt.NDArray[np.float32]
+
+Choose = Callable[[int, Float32Array], int]
+"""The target's choice behind a row: (row, its logits) -> token. Called once per token emitted."""
+
+Stop = Callable[[Int32Array, Float32Array], bool]
+"""(history, logits behind it) -> end here, without the token that was just chosen."""
+
+_REACH = 8
+"""Tokens of history that a drafter is shown; no context is longer."""
+
+
+class Target(Protocol):
+    """The model that decides. `row` is where the logits behind the history lie."""
+
+    row: int
+
+    @property
+    def history(self) -> Int32Array:
+        """int32 (n,): the evaluated tokens."""
+        ...
+
+    @property
+    def max_nodes(self) -> int:
+        """How many draft nodes the next evaluation can take."""
+        ...
+
+    @property
+    def open(self) -> bool:
+        """An evaluation waits to be settled."""
+        ...
+
+    def evaluate(self, root: int, tokens: Int32Array, parents: Int32Array) -> Float32Array:
+        """Logits float32 (n + 1, n_vocab) behind the root and each node."""
+        ...
+
+    def advance(self, row: int) -> None:
+        """The history grows by the token of `row`."""
+        ...
+
+    def settle(self) -> None:
+        """Keeps what is in the history, drops all other nodes."""
+        ...
+
+    def logits(self) -> Float32Array:
+        """float32 (n_vocab,): logits behind the history."""
+        ...
+
+
+class Loop:
+    """Decodes behind an evaluated history.
+
+    Attributes:
+        meter: the figures of the generation that runs, or ran last.
+    """
+
+    def __init__(self, target: Target, drafter: Drafter, budget: Budget) -> None:
+        self.target = target
+        self.drafter = drafter
+        self.budget = budget
+        self.meter = Meter()
+
+    def run(
+        self, choose: Choose, stop: Stop | None = None
+    ) -> Generator[int, Sequence[int] | None, None]:
+        """Yields the target's tokens without end; tokens sent in are forced behind the last.
+
+        Closing it at any yield leaves history and KV in agreement: the history then holds all
+        tokens yielded but the last, as in plain decoding.
+        """
+        target, meter = self.target, Meter()
+        self.meter = meter
+        meter.resume()
+        walk = Walk(DraftTree.empty())  # the prompt's evaluation is a step without a draft
+        forced = yield from self._choose(walk, target.row, target.logits(), choose, stop)
+        self._learn(DraftTree.empty(), walk, None)
+        while not walk.stopped:
+            root = self._force(walk.emitted[-1], forced)
+            draft = self.drafter.draft(_with(target.history, root), self._most_nodes())
+            tree = self.budget.cut(draft)
+            meter.lap("drafting")
+            evaluated = self._evaluate(root, tree)
+            walk = Walk(tree)
+            try:
+                forced = yield from self._accept(walk, evaluated.logits, choose, stop)
+            finally:
+                intact = target.open
+                target.settle()  # commit
+                meter.lap("accepting")
+                self._learn(draft, walk, evaluated if intact else None)
+                meter.lap("learning")
+                meter.step(
+                    len(tree), len(walk.path), len(walk.emitted), self.budget.plain_seconds
+                )
+
+    def _most_nodes(self) -> int:
+        return min(self.budget.most_nodes, self.target.max_nodes)
+
+    def _evaluate(self, root: int, tree: DraftTree) -> _Evaluation:
+        before = self.target.history[-1:]
+        logits = self.target.evaluate(root, tree.tokens, tree.parents)
+        seconds = self.meter.lap("evaluating")
+        self.budget.observe(len(tree) + 1, seconds)
+        return _Evaluation(int(before[0]) if len(before) else -1, root, tree, logits)
+
+    def _accept(
+        self, walk: Walk, logits: Float32Array, choose: Choose, stop: Stop | None
+    ) -> Generator[int, Sequence[int] | None, Sequence[int] | None]:
+        for row in walk:
+            self.target.advance(row)
+            forced = yield from self._choose(walk, row, logits[row], choose, stop)
+            # A consumer that used the context meanwhile has ended the step: its rows are gone.
+            if forced or not self.target.open:
+                return forced
+        return None
+
+    def _choose(
+        self, walk: Walk, row: int, logits: Float32Array, choose: Choose, stop: Stop | None
+    ) -> Generator[int, Sequence[int] | None, Sequence[int] | None]:
+        token = choose(row, logits)
+        if stop is not None and stop(self.target.history, logits):
+            walk.stopped = True
+            return None
+        walk.take(token)
+        self.meter.tokens += 1
+        self.meter.lap("accepting")
+        forced = yield token
+        self.meter.resume()
+        return forced
+
+    def _force(self, token: int, forced: Sequence[int] | None) -> int:
+        # All but the last of them are evaluated one by one: rare, and simple is enough.
+        tokens = [token, *(forced or ())]
+        for earlier in tokens[:-1]:
+            self.target.evaluate(earlier, _NOTHING, _NOTHING)
+            self.target.advance(0)
+            self.target.settle()
+        return tokens[-1]
+
+    def _learn(self, draft: DraftTree, walk: Walk, evaluation: _Evaluation | None) -> None:
+        if not self.drafter.learns:
+            return
+        self.drafter.learn(draft, walk.path, walk.tokens())
+        if evaluation is not None:
+            self.drafter.learn_evaluated(evaluation.top())
+
+
+class _Evaluation(NamedTuple):
+    """What one evaluation said; `logits` is a view that the next evaluation overwrites."""
+
+    before: int  # the token before the root, -1 without one
+    root: int
+    tree: DraftTree
+    logits: Float32Array  # (rows, n_vocab)
+
+    def top(self) -> Evaluated:
+        """The target's likeliest tokens behind every row, with the rows' contexts."""
+        lasts = np.concatenate(([np.int32(self.root)], self.tree.tokens), dtype=np.int32)
+        befores = np.empty_like(lasts)
+        befores[0] = self.before
+        befores[1:] = lasts[self.tree.parents + 1]
+        return Evaluated(lasts, befores, *top_candidates(self.logits))
+
+
+def _with(history: Int32Array, root: int) -> Int32Array:
+    return np.append(history[-_REACH:], np.int32(root))
+
+
+_NOTHING = np.empty(0, np.int32)

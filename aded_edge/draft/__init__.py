@@ -1,0 +1,1 @@
+"""What may come next: token ids in, draft tree out. Numba inside; no llama.cpp and no SQL."""

@@ -1,0 +1,386 @@
+"""The tri-gram matrix: what usually follows one token and two tokens.
+
+ADED's representative of the target (arXiv 2407.12021): a hash table from a context to the
+weights of up to 16 next tokens. One table holds both context lengths; their keys differ.
+
+Knows tokens, weights and its own memory bound. Does not know longer contexts (`spans.py`), how
+estimates are blended (`estimate.py`), nor that it is ever saved: `export` and `absorb` give and
+take plain arrays.
+
+Rows lie densely in growing arrays and an open-addressing index leads to them, so an empty slot
+costs four bytes, not a whole row.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+SLOTS = 16
+"""Successors kept per context."""
+
+MOST_WEIGHT = 64.0
+"""A row heavier than this is halved: a habit can be unlearned, however old it is."""
+
+_ONE_TOKEN = np.int64(1) << np.int64(62)
+
+IntArray = npt.NDArray[np.int64]
+
+
+class Table(NamedTuple):
+    """The arrays behind a matrix, as the kernels take them. `rows` used of `capacity`."""
+
+    keys: npt.NDArray[np.int64]  # (capacity,)
+    totals: npt.NDArray[np.float32]  # (capacity,) all weight ever added, aged alike
+    stamps: npt.NDArray[np.int32]  # (capacity,) clock at the last change
+    tokens: npt.NDArray[np.int32]  # (capacity, SLOTS)
+    weights: npt.NDArray[np.float32]  # (capacity, SLOTS), 0 = free
+    index: npt.NDArray[np.int32]  # (power of two,) row + 1, 0 = free
+    state: npt.NDArray[np.int64]  # (2,) rows used, clock
+
+
+@njit(cache=True, nogil=True)
+def pair_key(a: int, b: int) -> int:
+    """Key of the context (a, b); token ids below 2**31."""
+    return (np.int64(a) << np.int64(31)) | np.int64(b)
+
+
+@njit(cache=True, nogil=True)
+def single_key(b: int) -> int:
+    """Key of the one-token context (b)."""
+    return _ONE_TOKEN | np.int64(b)
+
+
+@njit(cache=True, nogil=True)
+def _slot(key: int, mask: int) -> int:
+    # splitmix64's finaliser: neighbouring token ids must not land in neighbouring slots.
+    h = np.uint64(key)
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.int64((h ^ (h >> np.uint64(31))) & np.uint64(mask))
+
+
+@njit(cache=True, nogil=True)
+def find(table: Any, key: int) -> int:
+    """Row of `key`, or -1."""
+    mask = table.index.size - 1
+    slot = _slot(key, mask)
+    while table.index[slot] != 0:
+        row = table.index[slot] - 1
+        if table.keys[row] == key:
+            return row
+        slot = (slot + 1) & mask
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _find_or_add(table: Any, key: int) -> int:
+    # The caller has reserved room: a new row always fits.
+    mask = table.index.size - 1
+    slot = _slot(key, mask)
+    while table.index[slot] != 0:
+        row = table.index[slot] - 1
+        if table.keys[row] == key:
+            return row
+        slot = (slot + 1) & mask
+    row = table.state[0]
+    table.state[0] = row + 1
+    table.index[slot] = row + 1
+    table.keys[row] = key
+    table.totals[row] = 0.0
+    for i in range(SLOTS):
+        table.weights[row, i] = 0.0
+    return row
+
+
+@njit(cache=True, nogil=True)
+def _add(table: Any, row: int, token: int, weight: float) -> None:
+    # A full row forgets as in Misra-Gries: a newcomer wears the lightest successor down and
+    # takes its place once it outweighs it, so a frequent token is never lost to rare ones.
+    free = -1
+    lightest = 0
+    for i in range(SLOTS):
+        held = table.weights[row, i]
+        if held == 0.0:
+            free = i
+            break
+        if table.tokens[row, i] == token:
+            table.weights[row, i] = held + weight
+            return
+        if held < table.weights[row, lightest]:
+            lightest = i
+    if free >= 0:
+        table.tokens[row, free] = token
+        table.weights[row, free] = weight
+    elif table.weights[row, lightest] <= weight:
+        table.tokens[row, lightest] = token
+        table.weights[row, lightest] = weight
+    else:
+        table.weights[row, lightest] -= weight
+
+
+@njit(cache=True, nogil=True)
+def _touch(table: Any, row: int, weight: float) -> None:
+    table.stamps[row] = table.state[1]
+    total = table.totals[row] + weight
+    if total > MOST_WEIGHT:
+        total *= 0.5
+        for i in range(SLOTS):
+            table.weights[row, i] *= 0.5
+    table.totals[row] = total
+
+
+@njit(cache=True, nogil=True)
+def _observe(table: Any, tokens: Any, start: int, weight: float) -> None:
+    for i in range(max(start, 1), tokens.size):
+        c, b = tokens[i], tokens[i - 1]
+        if c < 0 or b < 0:
+            continue
+        row = _find_or_add(table, single_key(b))
+        _add(table, row, c, weight)
+        _touch(table, row, weight)
+        if i >= 2 and tokens[i - 2] >= 0:
+            row = _find_or_add(table, pair_key(tokens[i - 2], b))
+            _add(table, row, c, weight)
+            _touch(table, row, weight)
+
+
+@njit(cache=True, nogil=True)
+def _observe_top(
+    table: Any, befores: Any, lasts: Any, tokens: Any, probs: Any, weight: float, least: float
+) -> None:
+    for i in range(lasts.size):
+        for n in range(2):
+            if n == 0:
+                row = _find_or_add(table, single_key(lasts[i]))
+            elif befores[i] >= 0:
+                row = _find_or_add(table, pair_key(befores[i], lasts[i]))
+            else:
+                continue
+            for j in range(tokens.shape[1]):
+                if probs[i, j] >= least:
+                    _add(table, row, tokens[i, j], weight * probs[i, j])
+            _touch(table, row, weight)
+
+
+@njit(cache=True, nogil=True)
+def _absorb(
+    table: Any, keys: Any, totals: Any, stamps: Any, offsets: Any, tokens: Any, weights: Any
+) -> None:
+    for i in range(keys.size):
+        row = _find_or_add(table, keys[i])
+        fresh = table.totals[row] == 0.0
+        for j in range(offsets[i], offsets[i + 1]):
+            if weights[j] > 0.0:
+                _add(table, row, tokens[j], weights[j])
+        _touch(table, row, totals[i])
+        if fresh:
+            table.stamps[row] = stamps[i]
+
+
+@njit(cache=True, nogil=True)
+def _reindex(keys: Any, rows: int, index: Any) -> None:
+    mask = index.size - 1
+    for row in range(rows):
+        slot = _slot(keys[row], mask)
+        while index[slot] != 0:
+            slot = (slot + 1) & mask
+        index[slot] = row + 1
+
+
+class Rows(NamedTuple):
+    """What a matrix holds, as plain arrays: the form in which it is saved and merged."""
+
+    keys: npt.NDArray[np.int64]  # (n,)
+    totals: npt.NDArray[np.float32]  # (n,)
+    stamps: npt.NDArray[np.int32]  # (n,)
+    offsets: npt.NDArray[np.int64]  # (n + 1,) successors of row i: offsets[i]:offsets[i + 1]
+    tokens: npt.NDArray[np.int32]  # (m,)
+    weights: npt.NDArray[np.float32]  # (m,)
+
+
+class TrigramMatrix:
+    """(token, token) -> weights of next tokens, and the same for one token.
+
+    Args:
+        max_contexts: the most contexts held; beyond it the oldest and rarest quarter is dropped.
+        capacity: rows allocated at first; doubles when needed.
+        half_life: observations (calls, not tokens) after which an untouched context counts
+            half when the size bound chooses what to drop.
+    """
+
+    def __init__(
+        self, max_contexts: int = 1 << 19, capacity: int = 1 << 12, half_life: int = 20_000
+    ) -> None:
+        self.max_contexts = max(max_contexts, 1 << 10)
+        self.half_life = half_life
+        # Room for the worst case is reserved before a kernel runs; in pieces it stays small.
+        self._chunk = min(self.max_contexts // 8, 1 << 14)
+        self.table = _allocate(min(capacity, self.max_contexts))
+
+    def __len__(self) -> int:
+        """Contexts held."""
+        return int(self.table.state[0])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for array in self.table)
+
+    def observe(
+        self, tokens: npt.NDArray[np.int32], start: int = 0, weight: float = 1.0
+    ) -> None:
+        """Counts each of `tokens[start:]` as a successor of what stands before it.
+
+        Args:
+            tokens: int32 (n,); a negative token separates two texts.
+            start: tokens before it are context only.
+            weight: what one occurrence adds.
+        """
+        for part in range(start, len(tokens), self._chunk):
+            first = max(part - 2, 0)
+            piece = tokens[first : part + self._chunk]
+            skip = part - first
+            self._reserve(2 * (len(piece) - skip))
+            self.table.state[1] += 1
+            _observe(self.table, piece, skip, weight)
+
+    def observe_top(
+        self,
+        befores: npt.NDArray[np.int32],
+        lasts: npt.NDArray[np.int32],
+        tokens: npt.NDArray[np.int32],
+        probs: npt.NDArray[np.float32],
+        weight: float = 1.0,
+        least: float = 0.02,
+    ) -> None:
+        """Learns the target's own distribution at evaluated nodes.
+
+        Args:
+            befores: int32 (n,), the token before each node's token, -1 where there is none.
+            lasts: int32 (n,), each node's token.
+            tokens, probs: int32 and float32 (n, k), the target's top candidates behind it.
+            weight: what one node adds in all.
+            least: candidates below this probability are not worth a slot.
+        """
+        self._reserve(2 * len(lasts))
+        self.table.state[1] += 1
+        _observe_top(self.table, befores, lasts, tokens, probs, weight, least)
+
+    def lookup(self, a: int, b: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Successors of (a, b), or of (b) alone where `a` is negative; heaviest first.
+
+        Returns:
+            tokens int32 (k,) and their share of all weight seen float32 (k,); k = 0 if unknown.
+        """
+        row = find(self.table, pair_key(a, b) if a >= 0 else single_key(b))
+        if row < 0:
+            return np.empty(0, np.int32), np.empty(0, np.float32)
+        weights = self.table.weights[row]
+        order = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights)]
+        return self.table.tokens[row, order], weights[order] / self.table.totals[row]
+
+    def age(self, factor: float) -> None:
+        """Multiplies all weights by `factor`; contexts left with next to nothing are dropped."""
+        rows = len(self)
+        self.table.weights[:rows] *= factor
+        self.table.totals[:rows] *= factor
+        self._keep(self.table.totals[:rows] >= 0.01)
+
+    def export(self) -> Rows:
+        """All rows as plain arrays (copies)."""
+        rows = len(self)
+        used = self.table.weights[:rows] > 0
+        offsets = np.zeros(rows + 1, np.int64)
+        np.cumsum(used.sum(axis=1), out=offsets[1:])
+        return Rows(
+            self.table.keys[:rows].copy(),
+            self.table.totals[:rows].copy(),
+            self.table.stamps[:rows].copy(),
+            offsets,
+            self.table.tokens[:rows][used],
+            self.table.weights[:rows][used],
+        )
+
+    def absorb(self, rows: Rows) -> None:
+        """Adds what another matrix learned to this one."""
+        if rows.stamps.size:
+            self.table.state[1] = max(self.clock, int(rows.stamps.max())) + 1
+        for part in range(0, len(rows.keys), self._chunk):
+            stop = min(part + self._chunk, len(rows.keys))
+            self._reserve(stop - part)
+            _absorb(
+                self.table,
+                rows.keys[part:stop],
+                rows.totals[part:stop],
+                rows.stamps[part:stop],
+                rows.offsets[part : stop + 1],
+                rows.tokens,
+                rows.weights,
+            )
+
+    def clear(self) -> None:
+        """Forgets everything but the clock."""
+        clock = self.clock
+        self.table = _allocate(min(1 << 12, self.max_contexts))
+        self.table.state[1] = clock
+
+    @property
+    def clock(self) -> int:
+        """Observations so far; the age of a context is counted in it."""
+        return int(self.table.state[1])
+
+    def _reserve(self, new_rows: int) -> None:
+        capacity = self.table.keys.size
+        if len(self) + new_rows <= capacity:
+            return
+        if len(self) + new_rows > self.max_contexts:
+            self._evict()
+        wanted = len(self) + new_rows
+        if wanted > capacity:
+            self._grow(max(min(2 * capacity, self.max_contexts), wanted))
+
+    def _grow(self, capacity: int) -> None:
+        old, rows = self.table, len(self)
+        self.table = _allocate(capacity)
+        for name in ("keys", "totals", "stamps", "tokens", "weights"):
+            getattr(self.table, name)[:rows] = getattr(old, name)[:rows]
+        self.table.state[:] = old.state
+        _reindex(self.table.keys, rows, self.table.index)
+
+    def _evict(self) -> None:
+        # Oldest and rarest first: weight, halved for every half-life without a visit.
+        rows = len(self)
+        age = self.clock - self.table.stamps[:rows].astype(np.float32)
+        value = self.table.totals[:rows] * np.exp2(-age / self.half_life)
+        keep = np.zeros(rows, np.bool_)
+        keep[np.argpartition(value, rows // 4)[rows // 4 :]] = True
+        self._keep(keep)
+
+    def _keep(self, keep: npt.NDArray[np.bool_]) -> None:
+        rows = len(self)
+        kept = int(np.count_nonzero(keep))
+        if kept == rows:
+            return
+        for name in ("keys", "totals", "stamps", "tokens", "weights"):
+            array = getattr(self.table, name)
+            array[:kept] = array[:rows][keep]
+        self.table.state[0] = kept
+        self.table.index[:] = 0
+        _reindex(self.table.keys, kept, self.table.index)
+
+
+def _allocate(capacity: int) -> Table:
+    slots = 1 << max(int(np.ceil(np.log2(capacity * 1.5))), 4)
+    return Table(
+        np.empty(capacity, np.int64),
+        np.empty(capacity, np.float32),
+        np.empty(capacity, np.int32),
+        np.empty((capacity, SLOTS), np.int32),
+        np.zeros((capacity, SLOTS), np.float32),
+        np.zeros(slots, np.int32),
+        np.zeros(2, np.int64),
+    )

@@ -1,0 +1,365 @@
+"""The searches that turn estimates into a draft tree.
+
+`best_first` expands the node whose path is likeliest, so any prefix of its node list is the
+best tree of that size. `puct` is the search of ADED (arXiv 2407.12021, section 3.3, constants
+of its released code), with the fault of its backup mended: what is backed up is the
+probability of the chosen token.
+
+Knows the arrays of the matrix, the spans and the calibration. Does not know what evaluating
+the tree costs; the caller cuts it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from .estimate import CONTEXT, MOST_CANDIDATES, blend, calibrate
+from .matrix import SLOTS, find, pair_key
+from .spans import WAYS
+from .tree import DraftTree
+
+_HEAP = 2048
+"""Open candidates held; far more than a tree of 64 nodes opens."""
+
+
+@njit(cache=True, nogil=True)
+def _push(heap: Any, size: int, probs: Any, item: int) -> int:
+    heap[size] = item
+    at = size
+    while at > 0:
+        above = (at - 1) >> 1
+        # On equal probability the earlier candidate stays above: same input, same output.
+        if probs[heap[above]] >= probs[heap[at]]:
+            break
+        heap[above], heap[at] = heap[at], heap[above]
+        at = above
+    return size + 1
+
+
+@njit(cache=True, nogil=True)
+def _pop(heap: Any, size: int, probs: Any) -> int:
+    top = heap[0]
+    size -= 1
+    heap[0] = heap[size]
+    at = 0
+    while True:
+        best = at
+        for below in (2 * at + 1, 2 * at + 2):
+            if below < size and probs[heap[below]] > probs[heap[best]]:
+                best = below
+        if best == at:
+            return top
+        heap[best], heap[at] = heap[at], heap[best]
+        at = best
+
+
+@njit(cache=True, nogil=True)
+def _context(history: Any, tokens: Any, parents: Any, node: int, out: Any) -> int:
+    # The last CONTEXT tokens of history + path to `node`, oldest first, at the end of `out`.
+    at = CONTEXT
+    while node >= 0 and at > 0:
+        at -= 1
+        out[at] = tokens[node]
+        node = parents[node]
+    i = history.size - 1
+    while i >= 0 and at > 0:
+        at -= 1
+        out[at] = history[i]
+        i -= 1
+    return at
+
+
+@njit(cache=True, nogil=True)
+def _best_first(
+    table: Any,
+    log: Any,
+    trust: Any,
+    history: Any,
+    kappa: float,
+    max_nodes: int,
+    max_leaves: int,
+    max_depth: int,
+    least: float,
+    tokens: Any,
+    parents: Any,
+    probs: Any,
+    estimates: Any,
+    cells: Any,
+) -> int:
+    heap = np.empty(_HEAP, np.int32)
+    open_token = np.empty(_HEAP, np.int32)
+    open_parent = np.empty(_HEAP, np.int32)
+    open_prob = np.empty(_HEAP, np.float64)
+    open_estimate = np.empty(_HEAP, np.float32)
+    open_cell = np.empty(_HEAP, np.int16)
+    context = np.empty(CONTEXT, np.int32)
+    next_token = np.empty(MOST_CANDIDATES, np.int32)
+    next_estimate = np.empty(MOST_CANDIDATES, np.float64)
+    next_prob = np.empty(MOST_CANDIDATES, np.float64)
+    next_cell = np.empty(MOST_CANDIDATES, np.int16)
+    found = np.empty(WAYS, np.int32)
+    kind = np.empty(2, np.float64)
+    depths = np.zeros(max_nodes, np.int32)
+    has_child = np.zeros(max_nodes, np.bool_)
+    size = 0
+    opened = 0
+    nodes = 0
+    leaves = 0
+    node = -1
+    while True:
+        depth = 0 if node < 0 else depths[node]
+        if depth < max_depth:
+            path = 1.0 if node < 0 else probs[node]
+            start = _context(history, tokens, parents, node, context)
+            count = blend(
+                table,
+                log,
+                context[start:],
+                CONTEXT - start,
+                kappa,
+                next_token,
+                next_estimate,
+                found,
+                kind,
+            )
+            calibrate(next_estimate, count, kind, trust, next_prob, next_cell)
+            for i in range(count):
+                prob = path * next_prob[i]
+                if prob < least or opened == _HEAP:
+                    continue
+                open_token[opened] = next_token[i]
+                open_parent[opened] = node
+                open_prob[opened] = prob
+                open_estimate[opened] = next_estimate[i]
+                open_cell[opened] = next_cell[i]
+                size = _push(heap, size, open_prob, opened)
+                opened += 1
+        item = -1
+        adds_leaf = False
+        while size > 0 and item < 0:
+            item = _pop(heap, size, open_prob)
+            size -= 1
+            parent = open_parent[item]
+            adds_leaf = parent < 0 or has_child[parent]
+            if adds_leaf and leaves == max_leaves:
+                item = -1
+        if item < 0:
+            return nodes
+        parent = open_parent[item]
+        leaves += 1 if adds_leaf else 0
+        if parent >= 0:
+            has_child[parent] = True
+        node = nodes
+        tokens[node] = open_token[item]
+        parents[node] = parent
+        probs[node] = open_prob[item]
+        estimates[node] = open_estimate[item]
+        cells[node] = open_cell[item]
+        depths[node] = 1 if parent < 0 else depths[parent] + 1
+        nodes += 1
+        if nodes == max_nodes:
+            return nodes
+
+
+def best_first(
+    table: Any,
+    log: Any,
+    trust: npt.NDArray[np.float32],
+    history: npt.NDArray[np.int32],
+    *,
+    kappa: float = 0.7,
+    max_nodes: int = 32,
+    max_leaves: int = 16,
+    max_depth: int = 32,
+    least: float = 0.01,
+) -> DraftTree:
+    """The likeliest nodes, likeliest first.
+
+    Args:
+        table, log, trust: arrays of a `TrigramMatrix`, of `Spans` and of a `Calibration`.
+        history: int32 (n,), n >= 1, up to and with the root; the last CONTEXT tokens suffice.
+        kappa: weight of the shorter contexts at each longer one.
+        max_nodes, max_leaves, max_depth: bounds of the tree.
+        least: paths less likely than this are not opened.
+    """
+    tokens = np.empty(max_nodes, np.int32)
+    parents = np.empty(max_nodes, np.int32)
+    probs = np.empty(max_nodes, np.float32)
+    estimates = np.empty(max_nodes, np.float32)
+    cells = np.empty(max_nodes, np.int16)
+    n = _best_first(
+        table,
+        log,
+        trust,
+        history,
+        kappa,
+        max_nodes,
+        max_leaves,
+        max_depth,
+        least,
+        tokens,
+        parents,
+        probs,
+        estimates,
+        cells,
+    )
+    return DraftTree(tokens[:n], parents[:n], probs[:n], estimates[:n], cells[:n])
+
+
+PUCT_ITERATIONS = 150
+PUCT_SEARCHED = 3
+"""Tokens chosen by the search; one more is added greedily."""
+PUCT_DRAFTS = 24
+PUCT_NODES = 64
+PUCT_SUCCESSORS = 12
+_C1 = 32.0
+_C2 = 8.0
+_PUCT_ROOM = 1 + PUCT_ITERATIONS * PUCT_SEARCHED * PUCT_SUCCESSORS
+
+
+@njit(cache=True, nogil=True)
+def _puct_open(table: Any, a: int, b: int, tokens: Any, probs: Any, at: int) -> int:
+    # Writes the heaviest successors of (a, b) behind `at`, heaviest first; returns their number.
+    row = find(table, pair_key(a, b))
+    if row < 0:
+        return 0
+    taken = np.zeros(SLOTS, np.bool_)
+    for count in range(PUCT_SUCCESSORS):
+        best = -1
+        for i in range(SLOTS):
+            if taken[i] or table.weights[row, i] == 0.0:
+                continue
+            if best < 0 or table.weights[row, i] > table.weights[row, best]:
+                best = i
+        if best < 0:
+            return count
+        taken[best] = True
+        tokens[at + count] = table.tokens[row, best]
+        probs[at + count] = table.weights[row, best] / table.totals[row]
+    return PUCT_SUCCESSORS
+
+
+@njit(cache=True, nogil=True)
+def _puct_select(visits: Any, values: Any, probs: Any, node: int, first: int, count: int) -> int:
+    n_parent = visits[node]
+    explore = (_C1 + np.log((n_parent + _C2 + 1.0) / _C2)) * np.sqrt(n_parent)
+    best = first
+    best_score = -1.0
+    for child in range(first, first + count):
+        n = visits[child]
+        score = explore * probs[child] / (1.0 + n)
+        if n > 0:
+            score += values[child] / n
+        if score > best_score:
+            best = child
+            best_score = score
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _puct(
+    table: Any, a: int, b: int, tokens: Any, parents: Any, probs: Any, visits: Any, firsts: Any
+) -> int:
+    # firsts[node]: (index of the first child, number of children), -1 while not opened.
+    values = np.zeros(_PUCT_ROOM, np.float64)
+    path = np.empty(PUCT_SEARCHED, np.int32)
+    used = 1
+    visits[0] = 0
+    firsts[0, 0] = -1
+    for _ in range(PUCT_ITERATIONS):
+        node = 0
+        before, last = a, b
+        length = 0
+        for depth in range(PUCT_SEARCHED):
+            if firsts[node, 0] < 0:
+                count = _puct_open(table, before, last, tokens, probs, used)
+                firsts[node, 0] = used
+                firsts[node, 1] = count
+                for child in range(used, used + count):
+                    parents[child] = node
+                    visits[child] = 0
+                    firsts[child, 0] = -1
+                used += count
+            if firsts[node, 1] == 0:
+                break
+            visits[node] += 1
+            node = _puct_select(visits, values, probs, node, firsts[node, 0], firsts[node, 1])
+            path[depth] = node
+            length = depth + 1
+            before, last = last, tokens[node]
+        for depth in range(length):
+            values[path[depth]] += probs[path[depth]]
+        if length > 0:
+            visits[path[length - 1]] += 1
+    return used
+
+
+def puct(
+    table: Any, history: npt.NDArray[np.int32], *, max_nodes: int = PUCT_NODES
+) -> DraftTree:
+    """The tree of the paper: 150 iterations, depth 3 + 1, the 24 most visited drafts.
+
+    Args:
+        table: arrays of a `TrigramMatrix`.
+        history: int32 (n,), up to and with the root; its last two tokens are the context.
+        max_nodes: bound of the tree, the paper's 64.
+    """
+    if len(history) < 2:
+        return DraftTree.empty()
+    tokens = np.empty(_PUCT_ROOM, np.int32)
+    parents = np.full(_PUCT_ROOM, -1, np.int32)
+    probs = np.ones(_PUCT_ROOM, np.float64)
+    visits = np.zeros(_PUCT_ROOM, np.int32)
+    firsts = np.empty((_PUCT_ROOM, 2), np.int32)
+    a, b = int(history[-2]), int(history[-1])
+    used = _puct(table, a, b, tokens, parents, probs, visits, firsts)
+    return _most_visited(
+        table, b, tokens[:used], parents[:used], probs[:used], visits[:used], max_nodes
+    )
+
+
+def _most_visited(
+    table: Any,
+    root: int,
+    tokens: npt.NDArray[np.int32],
+    parents: npt.NDArray[np.int32],
+    probs: npt.NDArray[np.float64],
+    visits: npt.NDArray[np.int32],
+    max_nodes: int,
+) -> DraftTree:
+    # A draft ends where no child was visited. Ties go to the node that was opened first.
+    visited = np.flatnonzero(visits[1:]) + 1
+    ends = np.setdiff1d(visited, parents[visited])
+    ends = ends[np.argsort(-visits[ends], kind="stable")][:PUCT_DRAFTS]
+    paths: dict[tuple[int, ...], float] = {}
+    for end in ends.tolist():
+        path, node = [], end
+        while node > 0:
+            path.append(node)
+            node = int(parents[node])
+        prob, words = 1.0, ()
+        for node in reversed(path):
+            prob, words = prob * float(probs[node]), (*words, int(tokens[node]))
+            if words in paths or len(paths) < max_nodes:
+                paths[words] = prob
+        next_token, next_prob = _likeliest(table, words[-2] if len(words) > 1 else root, words[-1])
+        if next_prob > 0.0 and len(paths) < max_nodes:
+            paths[(*words, next_token)] = prob * next_prob
+    order = sorted(paths, key=lambda words: (-paths[words], len(words)))
+    places = {words: place for place, words in enumerate(order)}
+    return DraftTree.build(
+        [words[-1] for words in order],
+        [places.get(words[:-1], -1) for words in order],
+        [paths[words] for words in order],
+    )
+
+
+def _likeliest(table: Any, a: int, b: int) -> tuple[int, float]:
+    tokens, probs = np.empty(PUCT_SUCCESSORS, np.int32), np.empty(PUCT_SUCCESSORS, np.float64)
+    if _puct_open(table, a, b, tokens, probs, 0) == 0:
+        return -1, 0.0
+    return int(tokens[0]), float(probs[0])

@@ -1,0 +1,366 @@
+"""`Llama`: llama_cpp.Llama that answers faster and says the same.
+
+Wires the parts: a target on the inherited context, a drafter, a budget and a memory. It owns
+`generate`; everything above it (completions, chat, tools, grammars, streaming) is inherited.
+
+Does not know how a draft is made, what SQL is, or how a batch is laid out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import os
+import time
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+
+from .config import Drafting, StoreChoice, check_drafting, check_names, check_store
+from .decode.budget import CostBudget, CostCurve, FixedBudget, measure
+from .decode.loop import Choose, Loop, Stop
+from .decode.stats import Meter, Stats
+from .draft.drafter import AdaptiveDrafter, NoDrafter, PaperDrafter
+from .draft.search import PUCT_NODES
+from .errors import ModelError, PromptError
+from .memory import Memory
+from .store import default_store_path
+from .target.fingerprint import cost_conditions, cost_key, model_fingerprint, model_name
+from .target.llama_cpp import LAST_ROW, LlamaTarget, open_tree_context, why_plain
+from .warm_up import WarmUp
+
+log = logging.getLogger("aded_edge")
+
+MEASURE_SECONDS = 1.5
+"""What measuring a cost curve may take, about."""
+
+_MEASURED_HISTORY = 128
+"""Tokens in the KV while the curve is measured: an empty one would flatter it."""
+
+_ARGUMENTS = frozenset(inspect.signature(llama_cpp.Llama.__init__).parameters) - {"self", "kwargs"}
+
+
+class Llama(llama_cpp.Llama):  # type: ignore[misc]
+    """Drop-in for `llama_cpp.Llama` (0.3.36).
+
+    Args:
+        model_path: a GGUF file.
+        drafting: "auto" drafts where the measured costs say that it pays; "off" decodes
+            plainly; "paper" is ADED as published, to be measured against.
+        store: where what was learned is kept: "default" (the user's data folder), the path of
+            a SQLite file, or None for nowhere.
+        **kwargs: every other argument of `llama_cpp.Llama`.
+
+    Attributes:
+        stats: figures of the last generation, and `stats.cumulative` of all.
+
+    Raises:
+        ConfigError: an argument is unknown, or `drafting` or `store` has no such choice.
+        ModelError: the model file is missing, damaged or not GGUF.
+    """
+
+    def __init__(
+        self,
+        model_path: str | os.PathLike[str],
+        *,
+        drafting: Drafting = "auto",
+        store: StoreChoice = "default",
+        **kwargs: Any,
+    ) -> None:
+        # What close() needs, also after a constructor that failed half-way.
+        self._stack = contextlib.ExitStack()
+        self._memory: Memory | None = None
+        self._target: LlamaTarget | None = None
+        self.drafting = check_drafting(drafting)
+        self.store = check_store(store, default_store_path())
+        check_names(kwargs, _ARGUMENTS)
+        self.stats = Stats(cumulative=Stats())
+        warm_up = WarmUp() if drafting != "off" else None
+        _load(super().__init__, os.fspath(model_path), kwargs)
+        self._plain_because = self._why_plain()
+        if self._plain_because is None:
+            assert warm_up is not None
+            open_tree_context(self)
+            warm_up.wait()
+        self._loop = self._build_loop()
+
+    def _why_plain(self) -> str | None:
+        if self.drafting == "off":
+            return 'drafting="off"'
+        if self.draft_model is not None:
+            return "a draft_model of llama_cpp was given"
+        return why_plain(self)
+
+    def _build_loop(self) -> Loop | None:
+        """The parts, wired; None where llama_cpp must decode by itself."""
+        if self.draft_model is not None or why_plain(self) is not None:
+            return None
+        self._target = LlamaTarget(self)
+        if self._plain_because is not None:
+            return Loop(self._target, NoDrafter(), FixedBudget(0))
+        drafter = (PaperDrafter if self.drafting == "paper" else AdaptiveDrafter)()
+        if self.store is not None:
+            self._memory = Memory(self.store)
+            self._memory.load(model_fingerprint(self), model_name(self), drafter)
+        curve = self._cost_curve(self._target)
+        if self.drafting == "paper":
+            return Loop(self._target, drafter, FixedBudget(PUCT_NODES, curve.scale))
+        return Loop(self._target, drafter, CostBudget(curve))
+
+    def _cost_curve(self, target: LlamaTarget) -> CostCurve:
+        conditions = cost_conditions(self)
+        key = cost_key(conditions)
+        known = self._memory.load_costs(key) if self._memory else None
+        if known is not None:
+            return CostCurve(known)
+        log.info("measuring what an evaluation costs here (once, about two seconds) ...")
+        length = min(_MEASURED_HISTORY, self._n_ctx // 4)
+        vocabulary = np.random.default_rng(0).integers(0, self._n_vocab, length + 64, np.int32)
+        self.eval(vocabulary[:length].tolist())
+        chain = np.arange(-1, 63, dtype=np.int32)
+
+        def evaluate(width: int) -> None:
+            tokens = vocabulary[length : length + width - 1]
+            target.evaluate(int(vocabulary[0]), tokens, chain[: width - 1])
+            target.settle()
+
+        curve = measure(evaluate, target.max_nodes + 1, MEASURE_SECONDS)
+        self.reset()
+        target.truncate(0)
+        if self._memory is not None:
+            self._memory.save_costs(key, curve.seconds(), conditions)
+        return curve
+
+    def generate(
+        self,
+        tokens: Sequence[int],
+        top_k: int = 40,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        temp: float = 0.80,
+        repeat_penalty: float = 1.0,
+        reset: bool = True,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        penalize_nl: bool = True,
+        logits_processor: llama_cpp.LogitsProcessorList | None = None,
+        stopping_criteria: llama_cpp.StoppingCriteriaList | None = None,
+        grammar: llama_cpp.LlamaGrammar | None = None,
+    ) -> Generator[int, Sequence[int] | None, None]:
+        """Yields tokens behind a prompt, as `llama_cpp.Llama.generate` does.
+
+        Raises:
+            PromptError: the prompt is empty or does not fit into the context.
+            EvaluationError: the context is full, or llama.cpp refused a batch.
+        """
+        sampling: dict[str, Any] = {
+            "top_k": top_k,
+            "top_p": top_p,
+            "min_p": min_p,
+            "typical_p": typical_p,
+            "temp": temp,
+            "repeat_penalty": repeat_penalty,
+            "frequency_penalty": frequency_penalty,
+            "presence_penalty": presence_penalty,
+            "tfs_z": tfs_z,
+            "mirostat_mode": mirostat_mode,
+            "mirostat_tau": mirostat_tau,
+            "mirostat_eta": mirostat_eta,
+            "penalize_nl": penalize_nl,
+            "logits_processor": logits_processor,
+            "grammar": grammar,
+        }
+        if self._loop is None:
+            inherited = super().generate(
+                tokens, reset=reset, stopping_criteria=stopping_criteria, **sampling
+            )
+            yield from self._count_plain(inherited, len(tokens))
+            return
+        self._sampler = self._init_sampler(**sampling)
+        choose = _argmax if _is_greedy(sampling) else self._chooser(self._sampler)
+        yield from self._generate(self._loop, list(tokens), reset, choose, stopping_criteria)
+
+    def _generate(
+        self, loop: Loop, tokens: list[int], reset: bool, choose: Choose, stop: Stop | None
+    ) -> Generator[int, Sequence[int] | None, None]:
+        began = time.perf_counter()
+        known = self._read_prompt(tokens, reset)
+        seconds_prompt = time.perf_counter() - began
+        if isinstance(loop.drafter, AdaptiveDrafter):
+            loop.drafter.read(loop.target.history, known)
+        try:
+            yield from loop.run(choose, stop)
+        finally:
+            run = loop.meter.stats(len(tokens), seconds_prompt, self._plain_because)
+            self.stats = run.after(self.stats)
+            if self._memory is not None and isinstance(loop.drafter, AdaptiveDrafter):
+                self._memory.save(loop.drafter)
+
+    def _count_plain(
+        self, inherited: Generator[int, Sequence[int] | None, None], prompt_tokens: int
+    ) -> Generator[int, Sequence[int] | None, None]:
+        """Passes on what llama_cpp decodes by itself, and counts it."""
+        meter = Meter()
+        meter.resume()
+        try:
+            token = next(inherited)
+            meter.tokens += 1
+            while True:
+                meter.lap("evaluating")
+                forced = yield token
+                meter.resume()
+                token = inherited.send(forced)
+                meter.tokens += 1
+                meter.step(0, 0, 1, 0.0)
+        except StopIteration:
+            return
+        finally:
+            inherited.close()
+            run = meter.stats(prompt_tokens, 0.0, self._plain_because or why_plain(self))
+            self.stats = run.after(self.stats)
+
+    def _read_prompt(self, tokens: list[int], reset: bool) -> int:
+        """Evaluates what the KV does not hold yet; returns how many tokens it held."""
+        assert self._target is not None
+        self._settle()
+        kept = self._keep_prefix(tokens) if reset else 0
+        if reset and kept == 0:
+            self.reset()
+        new = tokens[kept:]
+        if not new and self.n_tokens == 0:
+            raise PromptError("the prompt is empty; give at least one token")
+        known = self.n_tokens
+        room = min(self._n_ctx, len(self.input_ids)) - known
+        if len(new) > room:
+            raise PromptError(
+                f"the prompt needs {known + len(new)} tokens and the context holds "
+                f"{known + room}; shorten it or give Llama() a larger n_ctx"
+            )
+        if new:
+            self.eval(new)
+        return int(known)
+
+    def _keep_prefix(self, tokens: list[int]) -> int:
+        # As llama_cpp does: keep the KV of the longest common prefix, and evaluate at least one
+        # token again where the logits behind it are not those of a live evaluation.
+        length = min(self.n_tokens, len(tokens))
+        differs = np.flatnonzero(self.input_ids[:length] != np.asarray(tokens[:length], np.intc))
+        prefix = int(differs[0]) if differs.size else length
+        if prefix == len(tokens):
+            if prefix == self.n_tokens and not self._requires_eval:
+                return prefix
+            prefix -= 1
+        assert self._target is not None
+        if prefix <= 0 or not self._target.truncate(prefix):
+            return 0
+        self.n_tokens = prefix
+        self._requires_eval = True
+        return prefix
+
+    def _chooser(self, sampler: Any) -> Choose:
+        return lambda row, logits: int(sampler.sample(self._ctx, row))
+
+    def _settle(self) -> None:
+        if self._target is not None:
+            self._target.settle()
+
+    # What is inherited and touches the KV must find it settled: a consumer may call these
+    # between two tokens of a stream.
+
+    def eval(self, tokens: Sequence[int]) -> None:
+        """Evaluates tokens behind the history; see `llama_cpp.Llama.eval`."""
+        self._settle()
+        super().eval(tokens)
+        if self._target is not None:
+            self._target.row = LAST_ROW
+
+    def sample(self, *args: Any, **kwargs: Any) -> int:
+        """Samples behind the history; see `llama_cpp.Llama.sample`."""
+        self._settle()
+        target = self._target
+        if target is not None and target.row != LAST_ROW and self.n_tokens > 0:
+            # llama_cpp looks at the last row of the last evaluation: make it that one.
+            last = int(self.input_ids[self.n_tokens - 1])
+            self.n_tokens -= 1
+            self.eval([last])
+        return int(super().sample(*args, **kwargs))
+
+    def reset(self) -> None:
+        """Forgets the history; see `llama_cpp.Llama.reset`."""
+        self._settle()
+        super().reset()
+
+    def save_state(self) -> llama_cpp.LlamaState:
+        """Copies history and KV; see `llama_cpp.Llama.save_state`."""
+        self._settle()
+        return super().save_state()
+
+    def load_state(self, state: llama_cpp.LlamaState) -> None:
+        """Takes up a saved history and KV; see `llama_cpp.Llama.load_state`."""
+        self._settle()
+        super().load_state(state)
+
+    def close(self) -> None:
+        """Saves what was learned and frees the model."""
+        target, self._target = self._target, None
+        if target is not None:
+            target.close()
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.close()
+        super().close()
+
+    def __enter__(self) -> Llama:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "drafting": self.drafting, "store": self.store}
+
+
+def _load(init: Callable[..., None], model_path: str, kwargs: dict[str, Any]) -> None:
+    path = Path(model_path)
+    if not path.exists():
+        raise ModelError(f"Model path does not exist: {model_path}")
+    if not path.is_file():
+        raise ModelError(f"{model_path} is a folder; give the path of a .gguf file")
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise ModelError(f"{model_path} is no GGUF file")
+    try:
+        init(model_path, **kwargs)
+    except ValueError as error:
+        if not str(error).startswith("Failed to load model"):
+            raise
+        raise ModelError(
+            f"Failed to load model from file: {model_path}; it may be cut short (fetch it "
+            "again) or need a newer llama-cpp-python"
+        ) from error
+
+
+def _is_greedy(sampling: dict[str, Any]) -> bool:
+    """The chain would do nothing but take the largest logit."""
+    return (
+        sampling["temp"] == 0.0
+        and sampling["repeat_penalty"] == 1.0
+        and sampling["frequency_penalty"] == 0.0
+        and sampling["presence_penalty"] == 0.0
+        and sampling["logits_processor"] is None
+        and sampling["grammar"] is None
+    )
+
+
+def _argmax(row: int, logits: npt.NDArray[np.float32]) -> int:
+    return int(logits.argmax())

@@ -1,0 +1,195 @@
+"""What was learned about one model: parts that are appended, summed when loaded, and replaced
+by their sum when there are many.
+
+Knows rows, pieces and checksums. Does not know how parts are summed: whoever loads them does.
+
+Appending never reads what is there, so a turn costs what the turn taught, and two processes
+cannot undo each other's work. It is the idea of a log-structured merge tree, with one level.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aded_edge.store.database import StoreFile
+from aded_edge.store.learned import DTYPES, Learned
+
+PIECE_BYTES = 16 << 20
+"""A longer array is stored in several rows: SQLite holds a row that it reads in memory."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the store knows of a part without reading its arrays.
+
+    Attributes:
+        id: its number, never used again.
+        contexts, successors, tokens: how many it holds.
+        nbytes: bytes of its arrays.
+        created: when it was written, UTC, like "2026-01-31T18:00:00Z".
+    """
+
+    id: int
+    contexts: int
+    successors: int
+    tokens: int
+    nbytes: int
+    created: str
+
+
+class ModelStore:
+    """The parts of one model; get it from `Store.model`.
+
+    Args:
+        file: the open store.
+        fingerprint: what tells this model from others.
+        name: what people call it; the last one given is kept.
+    """
+
+    def __init__(self, file: StoreFile, fingerprint: str, name: str) -> None:
+        self._file = file
+        self.fingerprint = fingerprint
+        self.name = name
+
+    def parts(self) -> list[Part]:
+        """All parts, oldest first.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        with self._file.reading() as conn:
+            return self._parts(conn)
+
+    def load(self) -> tuple[list[Learned], list[int]]:
+        """Everything learned so far, oldest first: one state of the file, even while others write.
+
+        A part that is damaged is passed over, with a line in `Store.warnings`.
+
+        Returns:
+            The parts that are intact, in arrays of their own (writable), and the id of each.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        loaded, ids = [], []
+        with self._file.reading() as conn:
+            for part in self._parts(conn):
+                try:
+                    loaded.append(_read(conn, part))
+                    ids.append(part.id)
+                except ValueError as error:
+                    self._file.warn(
+                        f"{self._file.path}: part {part.id} of {self.name} is damaged ({error}) "
+                        "and was passed over; the others are in use"
+                    )
+        return loaded, ids
+
+    def add(self, learned: Learned) -> int:
+        """Appends a part and returns its id.
+
+        After that no crash of a process loses it; a power failure may lose the latest parts,
+        but damages nothing.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        with self._file.writing() as conn:
+            return self._insert(conn, learned, None)
+
+    def replace(self, part_ids: Sequence[int], learned: Learned) -> bool:
+        """Puts their sum in the place of some parts; parts appended meanwhile stay as they are.
+
+        Args:
+            part_ids: the parts that `learned` is the sum of.
+            learned: the sum, which may be pruned.
+
+        Returns:
+            False if one of the parts is no longer there, because another process was first:
+            then nothing was changed.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        with self._file.writing() as conn:
+            places = dict(conn.execute(_PLACES, (self.fingerprint,)))
+            if not places.keys() >= set(part_ids):
+                return False
+            conn.executemany("DELETE FROM parts WHERE id = ?", [(part,) for part in set(part_ids)])
+            # The sum's tokens are older than those of a part that was appended meanwhile.
+            place = max((places[part] for part in part_ids), default=None)
+            self._insert(conn, learned, place)
+        self._file.checkpoint()
+        return True
+
+    def _parts(self, conn: sqlite3.Connection) -> list[Part]:
+        return [Part(*row) for row in conn.execute(_PARTS, (self.fingerprint,))]
+
+    def _insert(self, conn: sqlite3.Connection, learned: Learned, place: int | None) -> int:
+        conn.execute(_MODEL, (self.fingerprint, self.name))
+        counts = (len(learned.contexts), len(learned.successors), len(learned.tokens))
+        part = conn.execute(_PART, (place, *counts, learned.nbytes, self.fingerprint)).lastrowid
+        assert part is not None  # an INSERT of one row has one
+        for name in DTYPES:
+            array = getattr(learned, name)
+            dtype = array.dtype.newbyteorder("<")
+            data = memoryview(array.astype(dtype, copy=False).tobytes())
+            for piece, start in enumerate(range(0, max(len(data), 1), PIECE_BYTES)):
+                blob = data[start : start + PIECE_BYTES]
+                conn.execute(_ARRAY, (part, name, piece, dtype.str, zlib.crc32(blob), blob))
+        return part
+
+
+def _read(conn: sqlite3.Connection, part: Part) -> Learned:
+    """Reads the arrays of a part. Raises ValueError, saying what is wrong, if it is damaged."""
+    pieces: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in DTYPES}
+    for name, dtype, crc32, data in conn.execute(_ARRAYS, (part.id,)):
+        if name not in pieces or dtype not in _STORED[name]:
+            raise ValueError(f"unknown array {name!r} of type {dtype!r}")
+        if not isinstance(data, bytes) or zlib.crc32(data) != crc32:
+            raise ValueError(f"wrong checksum of {name}")
+        pieces[name].append(np.frombuffer(data, dtype))
+    arrays = {}
+    for name, found in pieces.items():
+        if not found:
+            raise ValueError(f"{name} missing")
+        # Joining copies: unlike a view of what SQLite gave, the result is writable.
+        whole = np.concatenate(found)
+        arrays[name] = whole.astype(whole.dtype.newbyteorder("="), copy=False)
+    learned = Learned(**arrays)
+    # Learned checks lengths against each other; only the tokens stand alone.
+    if len(learned.tokens) != part.tokens:
+        raise ValueError(f"{len(learned.tokens)} tokens instead of {part.tokens}")
+    return learned
+
+
+_STORED = {
+    name: {np.dtype(dtype).newbyteorder("<").str for dtype in dtypes}
+    for name, dtypes in DTYPES.items()
+}
+
+_PARTS = """
+    SELECT parts.id, contexts, successors, tokens, bytes, parts.created
+    FROM parts JOIN models ON models.id = parts.model
+    WHERE fingerprint = ? ORDER BY coalesce(place, parts.id), parts.id"""
+
+_PLACES = """
+    SELECT parts.id, coalesce(place, parts.id)
+    FROM parts JOIN models ON models.id = parts.model WHERE fingerprint = ?"""
+
+_ARRAYS = "SELECT name, dtype, crc32, data FROM arrays WHERE part = ? ORDER BY name, piece"
+
+_MODEL = """
+    INSERT INTO models (fingerprint, name) VALUES (?, ?)
+    ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name WHERE name != excluded.name"""
+
+_PART = """
+    INSERT INTO parts (place, contexts, successors, tokens, bytes, model)
+    SELECT ?, ?, ?, ?, ?, id FROM models WHERE fingerprint = ?"""
+
+_ARRAY = "INSERT INTO arrays (part, name, piece, dtype, crc32, data) VALUES (?, ?, ?, ?, ?, ?)"

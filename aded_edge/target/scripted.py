@@ -1,0 +1,121 @@
+"""A target with a known distribution and no weights, for tests and examples.
+
+Same interface as `LlamaTarget`, and stricter: it holds the caller to the order of calls and to
+well-formed trees. Knows nothing of llama.cpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import EvaluationError
+
+Int32Array = npt.NDArray[np.int32]
+Float32Array = npt.NDArray[np.float32]
+
+
+class ScriptedTarget:
+    """Logits from a function of the tokens so far.
+
+    Args:
+        logits_of: the last tokens of a path, int32 (order,) or fewer -> float32 (n_vocab,).
+        n_vocab: size of the vocabulary.
+        order: how many tokens `logits_of` is given.
+        n_ctx: the most tokens the history holds.
+
+    Attributes:
+        widths: rows of each evaluation so far.
+    """
+
+    def __init__(
+        self,
+        logits_of: Callable[[Int32Array], Float32Array],
+        n_vocab: int,
+        order: int = 2,
+        n_ctx: int = 1 << 16,
+    ) -> None:
+        self.n_vocab = n_vocab
+        self.widths: list[int] = []
+        self.row = -1
+        self._logits_of = logits_of
+        self._order = order
+        self._n_ctx = n_ctx
+        self._history: list[int] = []
+        self._rows: Float32Array = np.empty((0, n_vocab), np.float32)
+        self._paths: list[list[int]] | None = None
+        self._kept: list[int] = []
+
+    @classmethod
+    def ngram(
+        cls, n_vocab: int, order: int = 2, seed: int = 0, sharpness: float = 3.0
+    ) -> ScriptedTarget:
+        """A random n-gram model: each context's logits are drawn once, from its own seed."""
+        known: dict[tuple[int, ...], Float32Array] = {}
+
+        def logits_of(context: Int32Array) -> Float32Array:
+            key = tuple(context.tolist())
+            if key not in known:
+                rng = np.random.default_rng([seed, *key])
+                known[key] = (sharpness * rng.standard_normal(n_vocab)).astype(np.float32)
+            return known[key]
+
+        return cls(logits_of, n_vocab, order)
+
+    @property
+    def history(self) -> Int32Array:
+        """int32 (n,): the tokens that are evaluated."""
+        return np.asarray(self._history, np.int32)
+
+    @property
+    def max_nodes(self) -> int:
+        """How many draft nodes the next evaluation can take beside its root."""
+        return max(self._n_ctx - len(self._history) - 1, 0)
+
+    @property
+    def open(self) -> bool:
+        """An evaluation waits to be settled."""
+        return self._paths is not None
+
+    def read(self, tokens: Sequence[int]) -> None:
+        """Starts over with these tokens as the evaluated history."""
+        self._history = list(tokens)
+        self._paths = None
+        self._rows = self._behind(self._history)[np.newaxis]
+        self.row = -1
+
+    def evaluate(self, root: int, tokens: Int32Array, parents: Int32Array) -> Float32Array:
+        """Logits float32 (n + 1, n_vocab) behind the root and each node."""
+        self.settle()
+        if len(tokens) > self.max_nodes or len(self._history) >= self._n_ctx:
+            raise EvaluationError(f"{len(tokens) + 1} tokens do not fit into the context")
+        paths = [[*self._history, root]]
+        for node, (token, parent) in enumerate(zip(tokens.tolist(), parents.tolist(), strict=True)):
+            assert -1 <= parent < node, "a parent stands before its children"
+            assert 0 <= token < self.n_vocab
+            paths.append([*paths[parent + 1], token])
+        assert len({tuple(path) for path in paths}) == len(paths), "a node is drafted twice"
+        self._paths = paths
+        self._rows = np.stack([self._behind(path) for path in paths])
+        self.widths.append(len(paths))
+        return self._rows
+
+    def advance(self, row: int) -> None:
+        """The history grows by the token of `row`."""
+        assert self._paths is not None, "advance() belongs between evaluate() and settle()"
+        assert self._paths[row][:-1] == self._history, "the row's parent ends the history"
+        self._history = self._paths[row]
+        self.row = row
+
+    def settle(self) -> None:
+        """Forgets all nodes that are not in the history."""
+        self._paths = None
+
+    def logits(self) -> Float32Array:
+        """float32 (n_vocab,): logits behind the last token of the history."""
+        return self._rows[self.row]
+
+    def _behind(self, path: list[int]) -> Float32Array:
+        return self._logits_of(np.asarray(path[-self._order :], np.int32))

@@ -1,0 +1,55 @@
+"""Compiles the kernels before they are needed, beside the loading of the model.
+
+Numba keeps compiled kernels on disk: the first start on a machine compiles for some seconds, a
+second one only loads them.
+
+Knows which calls reach every kernel. Does not know what they compute.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import numpy as np
+
+from .decode.candidates import top_candidates
+from .draft.drafter import AdaptiveDrafter, Evaluated, PaperDrafter
+from .draft.matrix import TrigramMatrix
+from .draft.spans import Spans
+from .draft.tree import DraftTree
+
+log = logging.getLogger("aded_edge")
+
+_PATIENCE = 1.5
+"""Seconds after which loading must have been compiling."""
+
+
+class WarmUp:
+    """Reaches every kernel once, on a thread of its own."""
+
+    def __init__(self) -> None:
+        self._thread = threading.Thread(target=_reach_all, name="aded-edge-warm-up", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Returns when all kernels are ready; says so where that takes long."""
+        self._thread.join(_PATIENCE)
+        if self._thread.is_alive():
+            log.info("compiling the drafting kernels (once per machine, some seconds) ...")
+            self._thread.join()
+
+
+def _reach_all() -> None:
+    text = np.arange(24, dtype=np.int32) % 7
+    matrix, spans = TrigramMatrix(), Spans(64)
+    drafter = AdaptiveDrafter(matrix=matrix, spans=spans)
+    drafter.read(text)
+    tree = drafter.draft(text, 8)
+    drafter.learn(tree, [], text[:1])
+    tokens, probs = top_candidates(np.zeros((1, 64), np.float32))
+    drafter.learn_evaluated(Evaluated(text[:1], text[:1], tokens, probs))
+    PaperDrafter(matrix=matrix, spans=spans).draft(text, 8)
+    AdaptiveDrafter(matrix=TrigramMatrix(), spans=spans).absorb(drafter.take_learned())
+    matrix.age(0.5)
+    assert isinstance(tree, DraftTree)
