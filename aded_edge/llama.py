@@ -25,19 +25,28 @@ from .config import Drafting, StoreChoice, check_drafting, check_names, check_st
 from .decode.budget import CostBudget, CostCurve, FixedBudget, measure
 from .decode.loop import Choose, Loop, Stop
 from .decode.stats import Meter, Stats
-from .draft.drafter import AdaptiveDrafter, NoDrafter, PaperDrafter
+from .draft.drafter import AdaptiveDrafter, PaperDrafter
 from .draft.search import PUCT_NODES
 from .errors import ModelError, PromptError
 from .memory import Memory
 from .store import default_store_path
 from .target.fingerprint import cost_conditions, cost_key, model_fingerprint, model_name
-from .target.llama_cpp import LAST_ROW, LlamaTarget, open_tree_context, why_plain
+from .target.llama_cpp import (
+    LAST_ROW,
+    LlamaTarget,
+    offloads,
+    open_tree_context,
+    why_plain,
+)
 from .warm_up import WarmUp
 
 log = logging.getLogger("aded_edge")
 
 MEASURE_SECONDS = 1.5
 """What measuring a cost curve may take, about."""
+
+_LEAVES = 16
+"""Branches of a draft where another row costs next to nothing."""
 
 _MEASURED_HISTORY = 128
 """Tokens in the KV while the curve is measured: an empty one would flatter it."""
@@ -97,14 +106,18 @@ class Llama(llama_cpp.Llama):  # type: ignore[misc]
         return why_plain(self)
 
     def _build_loop(self) -> Loop | None:
-        """The parts, wired; None where llama_cpp must decode by itself."""
-        if self.draft_model is not None or why_plain(self) is not None:
+        """The parts, wired; None where llama_cpp decodes by itself."""
+        if self._plain_because is not None:
             return None
         self._target = LlamaTarget(self)
-        if self._plain_because is not None:
-            return Loop(self._target, NoDrafter(), FixedBudget(0))
-        drafter = (PaperDrafter if self.drafting == "paper" else AdaptiveDrafter)()
+        # On a CPU trees hardly beat chains, and only chains leave the KV in order, which keeps
+        # the order of summation and so every bit (NOTES.md).
+        leaves = _LEAVES if offloads(self) else 1
+        drafter = (
+            PaperDrafter() if self.drafting == "paper" else AdaptiveDrafter(max_leaves=leaves)
+        )
         if self.store is not None:
+            drafter.keep_news = True
             self._memory = Memory(self.store)
             self._memory.load(model_fingerprint(self), model_name(self), drafter)
         curve = self._cost_curve(self._target)
@@ -196,15 +209,16 @@ class Llama(llama_cpp.Llama):  # type: ignore[misc]
         began = time.perf_counter()
         known = self._read_prompt(tokens, reset)
         seconds_prompt = time.perf_counter() - began
-        if isinstance(loop.drafter, AdaptiveDrafter):
-            loop.drafter.read(loop.target.history, known)
+        drafter = loop.drafter
+        assert isinstance(drafter, AdaptiveDrafter)
+        drafter.read(loop.target.history, known)
         try:
             yield from loop.run(choose, stop)
         finally:
-            run = loop.meter.stats(len(tokens), seconds_prompt, self._plain_because)
+            run = loop.meter.stats(len(tokens), seconds_prompt, None)
             self.stats = run.after(self.stats)
-            if self._memory is not None and isinstance(loop.drafter, AdaptiveDrafter):
-                self._memory.save(loop.drafter)
+            if self._memory is not None:
+                self._memory.save(drafter)
 
     def _count_plain(
         self, inherited: Generator[int, Sequence[int] | None, None], prompt_tokens: int
@@ -226,7 +240,7 @@ class Llama(llama_cpp.Llama):  # type: ignore[misc]
             return
         finally:
             inherited.close()
-            run = meter.stats(prompt_tokens, 0.0, self._plain_because or why_plain(self))
+            run = meter.stats(prompt_tokens, 0.0, self._plain_because)
             self.stats = run.after(self.stats)
 
     def _read_prompt(self, tokens: list[int], reset: bool) -> int:

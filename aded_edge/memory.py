@@ -70,7 +70,7 @@ class Memory:
         if model is None or self._store is None or self._store.read_only:
             return
         learned = drafter.take_learned()
-        if len(learned.tokens) or len(learned.rows.keys):
+        if not learned.is_empty:
             self._submit(lambda: self._try(lambda: model.add(_to_store(learned))))
 
     def load_costs(self, key: str) -> dict[int, float] | None:

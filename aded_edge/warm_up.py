@@ -13,11 +13,11 @@ import threading
 
 import numpy as np
 
+from .decode.budget import CostBudget, CostCurve
 from .decode.candidates import top_candidates
-from .draft.drafter import AdaptiveDrafter, Evaluated, PaperDrafter
+from .draft.drafter import AdaptiveDrafter, PaperDrafter, Step
 from .draft.matrix import TrigramMatrix
 from .draft.spans import Spans
-from .draft.tree import DraftTree
 
 log = logging.getLogger("aded_edge")
 
@@ -43,13 +43,12 @@ class WarmUp:
 def _reach_all() -> None:
     text = np.arange(24, dtype=np.int32) % 7
     matrix, spans = TrigramMatrix(), Spans(64)
-    drafter = AdaptiveDrafter(matrix=matrix, spans=spans)
+    drafter = AdaptiveDrafter(matrix=matrix, spans=spans, keep_news=True)
     drafter.read(text)
-    tree = drafter.draft(text, 8)
-    drafter.learn(tree, [], text[:1])
-    tokens, probs = top_candidates(np.zeros((1, 64), np.float32))
-    drafter.learn_evaluated(Evaluated(text[:1], text[:1], tokens, probs))
-    PaperDrafter(matrix=matrix, spans=spans).draft(text, 8)
+    draft = drafter.draft(text, 0, 8)
+    CostBudget(CostCurve({1: 1.0})).cut(draft)
+    top = top_candidates(np.zeros((1, 64), np.float32))
+    drafter.learn(Step(draft, text[:0], text[:1], text[:1], text[:1], *top))
+    PaperDrafter(matrix=matrix, spans=spans).draft(text, 0, 8)
     AdaptiveDrafter(matrix=TrigramMatrix(), spans=spans).absorb(drafter.take_learned())
     matrix.age(0.5)
-    assert isinstance(tree, DraftTree)

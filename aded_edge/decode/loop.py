@@ -7,13 +7,13 @@ llama.cpp, files, text, or where a choice comes from.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ..draft.drafter import Drafter, Evaluated
-from ..draft.tree import DraftTree
+from ..draft.drafter import Drafter, Step
+from ..draft.tree import ROOT, DraftTree
 from .accept import Walk
 from .budget import Budget
 from .candidates import top_candidates
@@ -27,9 +27,6 @@ Choose = Callable[[int, Float32Array], int]
 
 Stop = Callable[[Int32Array, Float32Array], bool]
 """(history, logits behind it) -> end here, without the token that was just chosen."""
-
-_REACH = 8
-"""Tokens of history that a drafter is shown; no context is longer."""
 
 
 class Target(Protocol):
@@ -95,21 +92,25 @@ class Loop:
         meter.resume()
         walk = Walk(DraftTree.empty())  # the prompt's evaluation is a step without a draft
         forced = yield from self._choose(walk, target.row, target.logits(), choose, stop)
-        self._learn(DraftTree.empty(), walk, None)
+        self._learn(DraftTree.empty(), walk, _NO_ROWS, _NO_CANDIDATES)
         while not walk.stopped:
             root = self._force(walk.emitted[-1], forced)
-            draft = self.drafter.draft(_with(target.history, root), self._most_nodes())
+            draft = self.drafter.draft(target.history, root, self._most_nodes())
             tree = self.budget.cut(draft)
             meter.lap("drafting")
-            evaluated = self._evaluate(root, tree)
+            before = int(target.history[-1]) if len(target.history) else -1
+            logits = self._evaluate(root, tree)
             walk = Walk(tree)
             try:
-                forced = yield from self._accept(walk, evaluated.logits, choose, stop)
+                forced = yield from self._accept(walk, logits, choose, stop)
             finally:
-                intact = target.open
+                intact = target.open  # else the consumer used the context: the rows are gone
                 target.settle()  # commit
                 meter.lap("accepting")
-                self._learn(draft, walk, evaluated if intact else None)
+                if intact:
+                    self._learn(draft, walk, _rows(before, root, tree), top_candidates(logits))
+                else:
+                    self._learn(draft, walk, _NO_ROWS, _NO_CANDIDATES)
                 meter.lap("learning")
                 meter.step(
                     len(tree), len(walk.path), len(walk.emitted), self.budget.plain_seconds
@@ -118,12 +119,10 @@ class Loop:
     def _most_nodes(self) -> int:
         return min(self.budget.most_nodes, self.target.max_nodes)
 
-    def _evaluate(self, root: int, tree: DraftTree) -> _Evaluation:
-        before = self.target.history[-1:]
+    def _evaluate(self, root: int, tree: DraftTree) -> Float32Array:
         logits = self.target.evaluate(root, tree.tokens, tree.parents)
-        seconds = self.meter.lap("evaluating")
-        self.budget.observe(len(tree) + 1, seconds)
-        return _Evaluation(int(before[0]) if len(before) else -1, root, tree, logits)
+        self.budget.observe(len(tree) + 1, self.meter.lap("evaluating"))
+        return logits
 
     def _accept(
         self, walk: Walk, logits: Float32Array, choose: Choose, stop: Stop | None
@@ -131,7 +130,6 @@ class Loop:
         for row in walk:
             self.target.advance(row)
             forced = yield from self._choose(walk, row, logits[row], choose, stop)
-            # A consumer that used the context meanwhile has ended the step: its rows are gone.
             if forced or not self.target.open:
                 return forced
         return None
@@ -159,33 +157,26 @@ class Loop:
             self.target.settle()
         return tokens[-1]
 
-    def _learn(self, draft: DraftTree, walk: Walk, evaluation: _Evaluation | None) -> None:
-        if not self.drafter.learns:
-            return
-        self.drafter.learn(draft, walk.path, walk.tokens())
-        if evaluation is not None:
-            self.drafter.learn_evaluated(evaluation.top())
+    def _learn(self, draft: DraftTree, walk: Walk, rows: _Rows, top: _Candidates) -> None:
+        emitted = walk.tokens()
+        parents = np.asarray([ROOT, *walk.path][: len(emitted)], np.int32)
+        self.drafter.learn(Step(draft, parents, emitted, *rows, *top))
 
 
-class _Evaluation(NamedTuple):
-    """What one evaluation said; `logits` is a view that the next evaluation overwrites."""
-
-    before: int  # the token before the root, -1 without one
-    root: int
-    tree: DraftTree
-    logits: Float32Array  # (rows, n_vocab)
-
-    def top(self) -> Evaluated:
-        """The target's likeliest tokens behind every row, with the rows' contexts."""
-        lasts = np.concatenate(([np.int32(self.root)], self.tree.tokens), dtype=np.int32)
-        befores = np.empty_like(lasts)
-        befores[0] = self.before
-        befores[1:] = lasts[self.tree.parents + 1]
-        return Evaluated(lasts, befores, *top_candidates(self.logits))
+def _rows(before: int, root: int, tree: DraftTree) -> _Rows:
+    """Contexts of the evaluated rows: for each the token before its own, and its own."""
+    lasts = np.empty(len(tree) + 1, np.int32)
+    befores = np.empty_like(lasts)
+    lasts[0], befores[0] = root, before
+    if len(tree):
+        lasts[1:] = tree.tokens
+        befores[1:] = lasts[tree.parents + 1]
+    return befores, lasts
 
 
-def _with(history: Int32Array, root: int) -> Int32Array:
-    return np.append(history[-_REACH:], np.int32(root))
-
+_Rows = tuple[Int32Array, Int32Array]
+_Candidates = tuple[Int32Array, Float32Array]
 
 _NOTHING = np.empty(0, np.int32)
+_NO_ROWS: _Rows = (_NOTHING, _NOTHING)
+_NO_CANDIDATES: _Candidates = (np.empty((0, 1), np.int32), np.empty((0, 1), np.float32))

@@ -39,6 +39,9 @@ MOST_EXPECTED = 200.0
 SURE = 0.99
 """No estimate is believed beyond this."""
 
+EXPECTED, ACCEPTED, TRUST, NEW_EXPECTED, NEW_ACCEPTED = range(5)
+"""Rows of `Calibration.counts`."""
+
 _EDGES = np.asarray([0.05, 0.12, 0.25, 0.4, 0.6, 0.8, 0.93], np.float64)
 _PRIOR = PRIOR_TRIALS * np.tile(
     np.asarray([0.03, 0.08, 0.18, 0.32, 0.5, 0.7, 0.87, 0.97], np.float32),
@@ -63,59 +66,53 @@ def cell_of(length_kind: int, evidence: float, estimate: float) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _record(
-    expected: Any, accepted: Any, trust: Any, prior: Any, cells: Any, estimates: Any, hits: Any
-) -> None:
-    for i in range(cells.size):
-        cell = cells[i]
-        if cell < 0:
-            continue
-        if expected[cell] >= MOST_EXPECTED:
-            expected[cell] *= 0.5
-            accepted[cell] *= 0.5
-        expected[cell] += estimates[i]
-        accepted[cell] += hits[i]
-        trust[cell] = (accepted[cell] + PRIOR_TRUST * prior[cell]) / (
-            expected[cell] + prior[cell]
-        )
+def record(counts: Any, cell: int, estimate: float, hit: bool) -> None:
+    """Counts the outcome of one raw estimate; a negative cell is passed over."""
+    if cell < 0:
+        return
+    if counts[EXPECTED, cell] >= MOST_EXPECTED:
+        counts[EXPECTED, cell] *= 0.5
+        counts[ACCEPTED, cell] *= 0.5
+    counts[EXPECTED, cell] += estimate
+    counts[NEW_EXPECTED, cell] += estimate
+    if hit:
+        counts[ACCEPTED, cell] += 1.0
+        counts[NEW_ACCEPTED, cell] += 1.0
+    prior = _PRIOR[cell]
+    counts[TRUST, cell] = (counts[ACCEPTED, cell] + PRIOR_TRUST * prior) / (
+        counts[EXPECTED, cell] + prior
+    )
 
 
 class Calibration:
     """Expected and real acceptances by cell.
 
     Attributes:
-        expected: float32 (CELLS,), sum of the raw estimates whose outcome was seen.
-        accepted: float32 (CELLS,), how many of them the target chose.
-        trust: float32 (CELLS,), the factor for the estimates of each cell.
+        counts: float32 (5, CELLS): by EXPECTED, the sum of the raw estimates whose outcome was
+            seen; by ACCEPTED, how many of them the target chose; by TRUST, the factor for the
+            estimates of each cell; by NEW_EXPECTED and NEW_ACCEPTED, what this process added.
     """
 
     def __init__(self) -> None:
-        self.expected = np.zeros(CELLS, np.float32)
-        self.accepted = np.zeros(CELLS, np.float32)
-        self.trust = np.full(CELLS, PRIOR_TRUST, np.float32)
+        self.counts = np.zeros((5, CELLS), np.float32)
+        self.counts[TRUST] = PRIOR_TRUST
 
-    def record(
-        self,
-        cells: npt.NDArray[np.int16],
-        estimates: npt.NDArray[np.float32],
-        hits: npt.NDArray[np.float32],
-    ) -> None:
-        """Counts outcomes of raw estimates.
-
-        Args:
-            cells: int16 (n,), negative ones are passed over.
-            estimates: float32 (n,), the raw estimates.
-            hits: float32 (n,), 1 where the target chose the token, else 0.
-        """
-        _record(self.expected, self.accepted, self.trust, _PRIOR, cells, estimates, hits)
+    def record(self, cell: int, estimate: float, hit: bool) -> None:
+        """Counts the outcome of one raw estimate."""
+        record(self.counts, cell, estimate, hit)
 
     def absorb(
         self, expected: npt.NDArray[np.float32], accepted: npt.NDArray[np.float32]
     ) -> None:
         """Adds what an earlier process counted, float32 (CELLS,) each."""
-        self.expected += expected
-        self.accepted += accepted
-        excess = np.maximum(self.expected / MOST_EXPECTED, 1.0)
-        self.expected /= excess
-        self.accepted /= excess
-        self.trust[:] = (self.accepted + PRIOR_TRUST * _PRIOR) / (self.expected + _PRIOR)
+        counts = self.counts
+        counts[EXPECTED] += expected
+        counts[ACCEPTED] += accepted
+        counts[: ACCEPTED + 1] /= np.maximum(counts[EXPECTED] / MOST_EXPECTED, 1.0)
+        counts[TRUST] = (counts[ACCEPTED] + PRIOR_TRUST * _PRIOR) / (counts[EXPECTED] + _PRIOR)
+
+    def take_new(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """What was counted since the last call: expected, accepted, float32 (CELLS,) each."""
+        expected, accepted = self.counts[NEW_EXPECTED:].copy()
+        self.counts[NEW_EXPECTED:] = 0.0
+        return expected, accepted

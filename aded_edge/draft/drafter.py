@@ -7,16 +7,17 @@ arrays with whoever does.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
-from .calibration import Calibration
+from .calibration import ACCEPTED, EXPECTED, Calibration, record
 from .estimate import CONTEXT
-from .matrix import Rows, TrigramMatrix
+from .matrix import LEAST_PROB, Rows, TrigramMatrix, observe, observe_top
 from .search import PUCT_NODES, best_first, puct
-from .spans import SEPARATOR, Spans
+from .spans import SEPARATOR, Spans, extend
 from .tree import DraftTree
 
 Int32Array = npt.NDArray[np.int32]
@@ -37,54 +38,64 @@ class Learned(NamedTuple):
     expected: Float32Array  # (CELLS,)
     accepted: Float32Array  # (CELLS,)
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was learned."""
+        return not len(self.rows.keys) and not len(self.tokens)
 
-class Evaluated(NamedTuple):
-    """What the target said in one evaluation of root + nodes; row 0 is the root."""
 
-    lasts: Int32Array  # (rows,) the token of each row
-    befores: Int32Array  # (rows,) the token before it, -1 without one
-    top_tokens: Int32Array  # (rows, k) the target's likeliest next tokens
+class Step(NamedTuple):
+    """What became of a draft: all that one step of decoding teaches."""
+
+    draft: DraftTree  # as searched, before the budget cut it
+    parents: Int32Array  # (n,) the node before each emitted token: -1 for the root, then the path
+    emitted: Int32Array  # (n,) the tokens that the target emitted
+    befores: Int32Array  # (rows,) for each evaluated row the token before its own, -1 without one
+    lasts: Int32Array  # (rows,) and its own
+    top_tokens: Int32Array  # (rows, k) the target's likeliest tokens behind it
     top_probs: Float32Array  # (rows, k)
 
 
 class Drafter(Protocol):
-    """What the loop needs of a drafter; one that does not learn is told nothing."""
+    """What the loop needs of a drafter."""
 
-    learns: bool
-
-    def draft(self, history: Int32Array, max_nodes: int) -> DraftTree:
-        """Candidate continuations of `history`, int32 (n,), whose last token is the root."""
+    def draft(self, history: Int32Array, root: int, max_nodes: int) -> DraftTree:
+        """Candidate continuations of history + root; `history` is int32 (n,)."""
         ...
 
-    def learn(self, tree: DraftTree, path: list[int], emitted: Int32Array) -> None:
-        """Learns what became of a draft.
-
-        Args:
-            tree: the whole draft, as searched.
-            path: indices of its nodes that the target confirmed, in order.
-            emitted: int32 (n,), the tokens that the target emitted: path and bonus.
-        """
-        ...
-
-    def learn_evaluated(self, evaluated: Evaluated) -> None:
-        """Learns the target's top candidates at every evaluated node."""
+    def learn(self, step: Step) -> None:
+        """Learns what became of a draft."""
         ...
 
 
-class NoDrafter:
-    """Drafts nothing: plain decoding."""
-
-    learns = False
-
-    def draft(self, history: Int32Array, max_nodes: int) -> DraftTree:
-        """The empty tree."""
-        return DraftTree.empty()
-
-    def learn(self, tree: DraftTree, path: list[int], emitted: Int32Array) -> None:
-        """Nothing to learn."""
-
-    def learn_evaluated(self, evaluated: Evaluated) -> None:
-        """Nothing to learn."""
+@njit(cache=True, nogil=True)
+def _learn(
+    table: Any,
+    log: Any,
+    counts: Any,
+    draft_tokens: Any,
+    draft_parents: Any,
+    draft_estimates: Any,
+    draft_cells: Any,
+    parents: Any,
+    emitted: Any,
+    befores: Any,
+    lasts: Any,
+    top_tokens: Any,
+    top_probs: Any,
+) -> None:
+    # Every child of a node on the path has an outcome, whether it was evaluated or cut off by
+    # the budget: the target's next token is known there. So calibration costs nothing and goes
+    # on while nothing is drafted.
+    for i in range(emitted.size):
+        for node in range(draft_parents.size):
+            if draft_parents[node] == parents[i]:
+                hit = draft_tokens[node] == emitted[i]
+                record(counts, draft_cells[node], draft_estimates[node], hit)
+    recent = extend(log, emitted)
+    table.state[1] += 1
+    observe(table, recent, recent.size - emitted.size, HARD_WEIGHT)
+    observe_top(table, befores, lasts, top_tokens, top_probs, SOFT_WEIGHT, LEAST_PROB)
 
 
 class AdaptiveDrafter:
@@ -94,9 +105,8 @@ class AdaptiveDrafter:
         max_leaves, max_depth: bounds of every tree.
         kappa: weight of shorter contexts in the blend.
         least: paths less likely than this are not drafted.
+        keep_news: hold what is learned for `take_learned`.
     """
-
-    learns = True
 
     def __init__(
         self,
@@ -105,6 +115,7 @@ class AdaptiveDrafter:
         max_depth: int = 32,
         kappa: float = 0.7,
         least: float = 0.02,
+        keep_news: bool = False,
         matrix: TrigramMatrix | None = None,
         spans: Spans | None = None,
     ) -> None:
@@ -115,19 +126,17 @@ class AdaptiveDrafter:
         self.max_depth = max_depth
         self.kappa = kappa
         self.least = least
-        self._news = TrigramMatrix()
-        self._news_calibration = Calibration()
-        self._news_tokens: list[Int32Array] = []
+        self.keep_news = keep_news
+        self._news: list[Step | _Text] = []
 
-    def draft(self, history: Int32Array, max_nodes: int) -> DraftTree:
+    def draft(self, history: Int32Array, root: int, max_nodes: int) -> DraftTree:
         """The likeliest continuations, likeliest first; probabilities are calibrated."""
-        if max_nodes < 1 or not len(history):
-            return DraftTree.empty()
         return best_first(
             self.matrix.table,
             self.spans.log,
-            self.calibration.trust,
-            history[-CONTEXT:],
+            self.calibration.counts,
+            history,
+            root,
             kappa=self.kappa,
             max_nodes=max_nodes,
             max_leaves=self.max_leaves,
@@ -138,37 +147,33 @@ class AdaptiveDrafter:
     def read(self, tokens: Int32Array, start: int = 0) -> None:
         """Learns a text that the target was given: `tokens[start:]`, the rest is context."""
         first = max(start - CONTEXT, 0)
-        piece = np.asarray(tokens[first:], np.int32)
-        self._count(piece, start - first)
+        piece = np.array(tokens[first:], np.int32)
+        self.matrix.observe(piece, start - first, HARD_WEIGHT)
         self.spans.append(piece, start - first)
-        self._news_tokens += [_GAP, piece]
+        if self.keep_news:
+            self._news.append(_Text(piece, start - first))
 
-    def learn(self, tree: DraftTree, path: list[int], emitted: Int32Array) -> None:
-        """Counts the emitted tokens and how the draft's estimates along the path came out.
-
-        Every child of a node on the path has an outcome, whether it was evaluated or cut off
-        by the budget: the target's next token is known there. So calibration costs nothing and
-        goes on while nothing is drafted.
-        """
-        tail = self.spans.tail(2)
-        self._count(np.concatenate((tail, emitted)), len(tail))
-        self.spans.extend(emitted)
-        self._news_tokens.append(emitted)
-        if len(tree):
-            seen, hits = _outcomes(tree, path, emitted)
-            for calibration in (self.calibration, self._news_calibration):
-                calibration.record(tree.cells[seen], tree.estimates[seen], hits)
-
-    def learn_evaluated(self, evaluated: Evaluated) -> None:
-        """Adds the target's distribution at each evaluated node to the matrix."""
-        for matrix in (self.matrix, self._news):
-            matrix.observe_top(
-                evaluated.befores,
-                evaluated.lasts,
-                evaluated.top_tokens,
-                evaluated.top_probs,
-                SOFT_WEIGHT,
-            )
+    def learn(self, step: Step) -> None:
+        """Learns from one step, in one pass."""
+        draft = step.draft
+        self.matrix.reserve(2 * (len(step.emitted) + len(step.lasts)))
+        _learn(
+            self.matrix.table,
+            self.spans.log,
+            self.calibration.counts,
+            draft.tokens,
+            draft.parents,
+            draft.estimates,
+            draft.cells,
+            step.parents,
+            step.emitted,
+            step.befores,
+            step.lasts,
+            step.top_tokens,
+            step.top_probs,
+        )
+        if self.keep_news:
+            self._news.append(step)
 
     def absorb(self, learned: Learned) -> None:
         """Adds what an earlier process learned."""
@@ -179,50 +184,46 @@ class AdaptiveDrafter:
 
     def take_learned(self) -> Learned:
         """What was learned since the last call; the next call starts from nothing."""
-        tokens = np.concatenate([*self._news_tokens, _NOTHING])
-        learned = Learned(
-            self._news.export(),
-            tokens.astype(np.int32),
-            self._news_calibration.expected,
-            self._news_calibration.accepted,
-        )
-        self._news.clear()
-        self._news_calibration = Calibration()
-        self._news_tokens = []
-        return learned
+        news, self._news = self._news, []
+        matrix, log = TrigramMatrix(), [_NOTHING]
+        for event in news:
+            if isinstance(event, _Text):
+                matrix.observe(event.tokens, event.start, HARD_WEIGHT)
+                log += [_GAP, event.tokens]
+            else:
+                before = np.concatenate(log[-2:])[-2:]
+                text = np.concatenate((before, event.emitted))
+                matrix.observe(text, len(before), HARD_WEIGHT)
+                matrix.observe_top(*event[-4:], SOFT_WEIGHT)
+                log.append(event.emitted)
+        return Learned(matrix.export(), np.concatenate(log), *self.calibration.take_new())
 
     def everything(self) -> Learned:
         """All that is known, earlier processes' part included."""
         return Learned(
             self.matrix.export(),
             self.spans.tail(len(self.spans)),
-            self.calibration.expected.copy(),
-            self.calibration.accepted.copy(),
+            self.calibration.counts[EXPECTED].copy(),
+            self.calibration.counts[ACCEPTED].copy(),
         )
-
-    def _count(self, tokens: Int32Array, start: int) -> None:
-        for matrix in (self.matrix, self._news):
-            matrix.observe(tokens, start, HARD_WEIGHT)
 
 
 class PaperDrafter(AdaptiveDrafter):
     """ADED as published: the tri-gram matrix alone, PUCT search, no calibration, no budget."""
 
-    def draft(self, history: Int32Array, max_nodes: int) -> DraftTree:
+    def draft(self, history: Int32Array, root: int, max_nodes: int) -> DraftTree:
         """The paper's tree: at most 64 nodes, whatever they cost."""
-        return puct(self.matrix.table, history, max_nodes=min(max_nodes, PUCT_NODES))
+        if not len(history):
+            return DraftTree.empty()
+        before = int(history[-1])
+        return puct(self.matrix.table, before, root, max_nodes=min(max_nodes, PUCT_NODES))
 
 
-def _outcomes(
-    tree: DraftTree, path: list[int], emitted: Int32Array
-) -> tuple[npt.NDArray[np.bool_], Float32Array]:
-    # The parents whose next token is known: the root and the confirmed nodes.
-    following = np.full(len(tree) + 1, SEPARATOR, np.int32)  # the root's comes last
-    parents = [-1, *path][: len(emitted)]
-    following[parents] = emitted[: len(parents)]
-    known = following[tree.parents]
-    seen = known >= 0
-    return seen, (known[seen] == tree.tokens[seen]).astype(np.float32)
+class _Text(NamedTuple):
+    """A text that was read; its first `start` tokens were known already."""
+
+    tokens: Int32Array
+    start: int
 
 
 _GAP = np.asarray([SEPARATOR], np.int32)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from .calibration import SURE, cell_of
+from .calibration import SURE, TRUST, cell_of
 from .matrix import SLOTS, find, pair_key, single_key
 from .spans import LENGTHS, LONGEST, WAYS, successors
 
@@ -111,13 +111,13 @@ def blend(
 
 @njit(cache=True, nogil=True)
 def calibrate(
-    estimates: Any, count: int, kind: Any, trust: Any, probs: Any, cells: Any
+    estimates: Any, count: int, kind: Any, counts: Any, probs: Any, cells: Any
 ) -> None:
     """Writes the calibrated probability and the cell of each raw estimate."""
     for i in range(count):
         cell = cell_of(int(kind[0]), kind[1], estimates[i])
         cells[i] = cell
-        probs[i] = min(estimates[i] * trust[cell], SURE)
+        probs[i] = min(estimates[i] * counts[TRUST, cell], SURE)
 
 
 def next_tokens(

@@ -25,6 +25,9 @@ SLOTS = 16
 MOST_WEIGHT = 64.0
 """A row heavier than this is halved: a habit can be unlearned, however old it is."""
 
+LEAST_PROB = 0.02
+"""A candidate of the target less likely than this is not worth a slot."""
+
 _ONE_TOKEN = np.int64(1) << np.int64(62)
 
 IntArray = npt.NDArray[np.int64]
@@ -134,7 +137,8 @@ def _touch(table: Any, row: int, weight: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _observe(table: Any, tokens: Any, start: int, weight: float) -> None:
+def observe(table: Any, tokens: Any, start: int, weight: float) -> None:
+    """Counts tokens[start:] as successors; the caller has reserved two rows for each."""
     for i in range(max(start, 1), tokens.size):
         c, b = tokens[i], tokens[i - 1]
         if c < 0 or b < 0:
@@ -149,9 +153,10 @@ def _observe(table: Any, tokens: Any, start: int, weight: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _observe_top(
+def observe_top(
     table: Any, befores: Any, lasts: Any, tokens: Any, probs: Any, weight: float, least: float
 ) -> None:
+    """Adds a distribution behind each context; the caller has reserved two rows for each."""
     for i in range(lasts.size):
         for n in range(2):
             if n == 0:
@@ -244,9 +249,9 @@ class TrigramMatrix:
             first = max(part - 2, 0)
             piece = tokens[first : part + self._chunk]
             skip = part - first
-            self._reserve(2 * (len(piece) - skip))
+            self.reserve(2 * (len(piece) - skip))
             self.table.state[1] += 1
-            _observe(self.table, piece, skip, weight)
+            observe(self.table, piece, skip, weight)
 
     def observe_top(
         self,
@@ -255,7 +260,7 @@ class TrigramMatrix:
         tokens: npt.NDArray[np.int32],
         probs: npt.NDArray[np.float32],
         weight: float = 1.0,
-        least: float = 0.02,
+        least: float = LEAST_PROB,
     ) -> None:
         """Learns the target's own distribution at evaluated nodes.
 
@@ -266,9 +271,9 @@ class TrigramMatrix:
             weight: what one node adds in all.
             least: candidates below this probability are not worth a slot.
         """
-        self._reserve(2 * len(lasts))
+        self.reserve(2 * len(lasts))
         self.table.state[1] += 1
-        _observe_top(self.table, befores, lasts, tokens, probs, weight, least)
+        observe_top(self.table, befores, lasts, tokens, probs, weight, least)
 
     def lookup(self, a: int, b: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """Successors of (a, b), or of (b) alone where `a` is negative; heaviest first.
@@ -311,7 +316,7 @@ class TrigramMatrix:
             self.table.state[1] = max(self.clock, int(rows.stamps.max())) + 1
         for part in range(0, len(rows.keys), self._chunk):
             stop = min(part + self._chunk, len(rows.keys))
-            self._reserve(stop - part)
+            self.reserve(stop - part)
             _absorb(
                 self.table,
                 rows.keys[part:stop],
@@ -333,7 +338,8 @@ class TrigramMatrix:
         """Observations so far; the age of a context is counted in it."""
         return int(self.table.state[1])
 
-    def _reserve(self, new_rows: int) -> None:
+    def reserve(self, new_rows: int) -> None:
+        """Makes room for that many new contexts: grows, or drops the oldest and rarest."""
         capacity = self.table.keys.size
         if len(self) + new_rows <= capacity:
             return
@@ -343,13 +349,11 @@ class TrigramMatrix:
         if wanted > capacity:
             self._grow(max(min(2 * capacity, self.max_contexts), wanted))
 
+    # A new table is finished before it takes the old one's place: an interruption in between
+    # leaves the old one as it was.
+
     def _grow(self, capacity: int) -> None:
-        old, rows = self.table, len(self)
-        self.table = _allocate(capacity)
-        for name in ("keys", "totals", "stamps", "tokens", "weights"):
-            getattr(self.table, name)[:rows] = getattr(old, name)[:rows]
-        self.table.state[:] = old.state
-        _reindex(self.table.keys, rows, self.table.index)
+        self.table = _copy(self.table, slice(len(self)), capacity)
 
     def _evict(self) -> None:
         # Oldest and rarest first: weight, halved for every half-life without a visit.
@@ -361,16 +365,18 @@ class TrigramMatrix:
         self._keep(keep)
 
     def _keep(self, keep: npt.NDArray[np.bool_]) -> None:
-        rows = len(self)
-        kept = int(np.count_nonzero(keep))
-        if kept == rows:
-            return
-        for name in ("keys", "totals", "stamps", "tokens", "weights"):
-            array = getattr(self.table, name)
-            array[:kept] = array[:rows][keep]
-        self.table.state[0] = kept
-        self.table.index[:] = 0
-        _reindex(self.table.keys, kept, self.table.index)
+        if not keep.all():
+            self.table = _copy(self.table, np.flatnonzero(keep), self.table.keys.size)
+
+
+def _copy(old: Table, rows: slice | IntArray, capacity: int) -> Table:
+    table = _allocate(capacity)
+    kept = len(old.keys[rows])
+    for name in ("keys", "totals", "stamps", "tokens", "weights"):
+        getattr(table, name)[:kept] = getattr(old, name)[rows]
+    table.state[:] = kept, old.state[1]
+    _reindex(table.keys, kept, table.index)
+    return table
 
 
 def _allocate(capacity: int) -> Table:

@@ -58,13 +58,18 @@ def _pop(heap: Any, size: int, probs: Any) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _context(history: Any, tokens: Any, parents: Any, node: int, out: Any) -> int:
-    # The last CONTEXT tokens of history + path to `node`, oldest first, at the end of `out`.
+def _context(
+    history: Any, root: int, tokens: Any, parents: Any, node: int, out: Any
+) -> int:
+    # The last CONTEXT tokens of history + root + path to `node`, at the end of `out`.
     at = CONTEXT
     while node >= 0 and at > 0:
         at -= 1
         out[at] = tokens[node]
         node = parents[node]
+    if at > 0:
+        at -= 1
+        out[at] = root
     i = history.size - 1
     while i >= 0 and at > 0:
         at -= 1
@@ -77,8 +82,9 @@ def _context(history: Any, tokens: Any, parents: Any, node: int, out: Any) -> in
 def _best_first(
     table: Any,
     log: Any,
-    trust: Any,
+    counts: Any,
     history: Any,
+    root: int,
     kappa: float,
     max_nodes: int,
     max_leaves: int,
@@ -114,7 +120,7 @@ def _best_first(
         depth = 0 if node < 0 else depths[node]
         if depth < max_depth:
             path = 1.0 if node < 0 else probs[node]
-            start = _context(history, tokens, parents, node, context)
+            start = _context(history, root, tokens, parents, node, context)
             count = blend(
                 table,
                 log,
@@ -126,7 +132,7 @@ def _best_first(
                 found,
                 kind,
             )
-            calibrate(next_estimate, count, kind, trust, next_prob, next_cell)
+            calibrate(next_estimate, count, kind, counts, next_prob, next_cell)
             for i in range(count):
                 prob = path * next_prob[i]
                 if prob < least or opened == _HEAP:
@@ -168,24 +174,29 @@ def _best_first(
 def best_first(
     table: Any,
     log: Any,
-    trust: npt.NDArray[np.float32],
+    counts: npt.NDArray[np.float32],
     history: npt.NDArray[np.int32],
+    root: int,
     *,
     kappa: float = 0.7,
     max_nodes: int = 32,
     max_leaves: int = 16,
     max_depth: int = 32,
-    least: float = 0.01,
+    least: float = 0.02,
 ) -> DraftTree:
     """The likeliest nodes, likeliest first.
 
     Args:
-        table, log, trust: arrays of a `TrigramMatrix`, of `Spans` and of a `Calibration`.
-        history: int32 (n,), n >= 1, up to and with the root; the last CONTEXT tokens suffice.
+        table, log: arrays of a `TrigramMatrix` and of `Spans`.
+        counts: `Calibration.counts`.
+        history: int32 (n,), what stands before the root; its last CONTEXT - 1 tokens suffice.
+        root: the token that the draft follows.
         kappa: weight of the shorter contexts at each longer one.
-        max_nodes, max_leaves, max_depth: bounds of the tree.
+        max_nodes, max_leaves, max_depth: bounds of the tree; no nodes, no tree.
         least: paths less likely than this are not opened.
     """
+    if max_nodes < 1:
+        return DraftTree.empty()
     tokens = np.empty(max_nodes, np.int32)
     parents = np.empty(max_nodes, np.int32)
     probs = np.empty(max_nodes, np.float32)
@@ -194,8 +205,9 @@ def best_first(
     n = _best_first(
         table,
         log,
-        trust,
+        counts,
         history,
+        root,
         kappa,
         max_nodes,
         max_leaves,
@@ -299,26 +311,23 @@ def _puct(
 
 
 def puct(
-    table: Any, history: npt.NDArray[np.int32], *, max_nodes: int = PUCT_NODES
+    table: Any, before: int, root: int, *, max_nodes: int = PUCT_NODES
 ) -> DraftTree:
     """The tree of the paper: 150 iterations, depth 3 + 1, the 24 most visited drafts.
 
     Args:
         table: arrays of a `TrigramMatrix`.
-        history: int32 (n,), up to and with the root; its last two tokens are the context.
+        before, root: the two tokens of context.
         max_nodes: bound of the tree, the paper's 64.
     """
-    if len(history) < 2:
-        return DraftTree.empty()
     tokens = np.empty(_PUCT_ROOM, np.int32)
     parents = np.full(_PUCT_ROOM, -1, np.int32)
     probs = np.ones(_PUCT_ROOM, np.float64)
     visits = np.zeros(_PUCT_ROOM, np.int32)
     firsts = np.empty((_PUCT_ROOM, 2), np.int32)
-    a, b = int(history[-2]), int(history[-1])
-    used = _puct(table, a, b, tokens, parents, probs, visits, firsts)
+    used = _puct(table, before, root, tokens, parents, probs, visits, firsts)
     return _most_visited(
-        table, b, tokens[:used], parents[:used], probs[:used], visits[:used], max_nodes
+        table, root, tokens[:used], parents[:used], probs[:used], visits[:used], max_nodes
     )
 
 

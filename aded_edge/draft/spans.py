@@ -49,7 +49,8 @@ def _bucket(context: Any, end: int, length: int, mask: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _append(log: Any, tokens: Any, start: int) -> None:
+def append(log: Any, tokens: Any, start: int) -> None:
+    """Logs tokens; the places of tokens[start:] are noted, the others are context only."""
     capacity = log.tokens.size
     mask = log.places.shape[1] - 1
     run = 0  # tokens since the last separator
@@ -67,6 +68,24 @@ def _append(log: Any, tokens: Any, start: int) -> None:
         log.tokens[place % capacity] = tokens[i]
         log.state[0] = place + 1
         run = run + 1 if tokens[i] >= 0 else 0
+
+
+@njit(cache=True, nogil=True)
+def extend(log: Any, tokens: Any) -> Any:
+    """Logs tokens that follow on from the last one logged.
+
+    Returns:
+        int32: the last LONGEST tokens logged before, or fewer, and then `tokens`.
+    """
+    end, capacity = log.state[0], log.tokens.size
+    known = min(LONGEST, end, capacity)
+    recent = np.empty(known + tokens.size, np.int32)
+    for i in range(known):
+        recent[i] = log.tokens[(end - known + i) % capacity]
+    recent[known:] = tokens
+    log.state[0] = end - known
+    append(log, recent, known)
+    return recent
 
 
 @njit(cache=True, nogil=True)
@@ -128,13 +147,11 @@ class Spans:
 
         Inside it, SEPARATOR (-1) stands between two texts.
         """
-        _append(self.log, np.concatenate((_GAP, tokens)), start + 1)
+        append(self.log, np.concatenate((_GAP, tokens)), start + 1)
 
     def extend(self, tokens: npt.NDArray[np.int32]) -> None:
         """Logs tokens that follow on from the last one logged."""
-        tail = self.tail(LONGEST)
-        self.log.state[0] -= len(tail)
-        _append(self.log, np.concatenate((tail, tokens)), len(tail))
+        extend(self.log, tokens)
 
     def tail(self, n: int) -> npt.NDArray[np.int32]:
         """The last `n` tokens logged, or fewer; int32."""

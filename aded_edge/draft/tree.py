@@ -41,7 +41,7 @@ class DraftTree:
     @classmethod
     def empty(cls) -> DraftTree:
         """The tree without nodes: a step with it is plain decoding."""
-        return cls.build([], [])
+        return _EMPTY
 
     @classmethod
     def chain(cls, tokens: Sequence[int]) -> DraftTree:
@@ -70,13 +70,20 @@ class DraftTree:
 
     def prefix(self, n: int) -> DraftTree:
         """The tree of the first `n` nodes (views, no copies)."""
-        if n >= len(self):
+        if n >= len(self.tokens):
             return self
+        if n == 0:
+            return _EMPTY
         return DraftTree(
             self.tokens[:n], self.parents[:n], self.probs[:n], self.estimates[:n], self.cells[:n]
         )
 
     def child(self, parent: int, token: int) -> int | None:
         """Index of the child of `parent` (-1 = root) that carries `token`, None without one."""
+        if not len(self.tokens):
+            return None
         hits = np.flatnonzero((self.parents == parent) & (self.tokens == token))
         return int(hits[0]) if hits.size else None
+
+
+_EMPTY = DraftTree.build([], [])

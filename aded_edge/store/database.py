@@ -59,6 +59,14 @@ def fault(path: Path, error: Exception) -> StoreError:
     return StoreError(f"{path} cannot be used ({text}); give another path")
 
 
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _ERRORS as error:
+        raise fault(path, error) from error
+
+
 class StoreFile:
     """An open file. Any thread may use it, one transaction at a time.
 
@@ -80,31 +88,31 @@ class StoreFile:
         self._lock = threading.Lock()
         exists = _look_at(path, create=not read_only)
         # access() also knows read-only mounts, where root may write no more than others.
-        self.read_only = read_only or (
-            exists and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
-        )
-        try:
-            self._conn = _connect(path, self.read_only, busy_timeout)
-        except sqlite3.Error as error:
-            raise fault(path, error) from error
-        try:
-            self.db = sqlite_utils.Database(
-                self._conn, recursive_triggers=False, execute_plugins=False
-            )
-            self._prepare(busy_timeout)
-        except BaseException as error:
-            self._conn.close()
-            if isinstance(error, _ERRORS):
-                raise fault(path, error) from error
-            raise
+        writable = not exists or all(os.access(p, os.W_OK) for p in (path, path.parent))
+        self.read_only = read_only or not writable
+        mode = ("rw" if read_only else "rwc") if writable else _unwritable_mode(path)
+        with _in_words(path):
+            self._conn = _connect(path, mode, busy_timeout)
+            try:
+                self.db = sqlite_utils.Database(
+                    self._conn, recursive_triggers=False, execute_plugins=False
+                )
+                self._prepare(busy_timeout)
+            except BaseException:
+                self._conn.close()
+                raise
 
     def _prepare(self, busy_timeout: float) -> None:
-        _check_owner(self._conn, self.path)
-        _check_schema(self.db, self.path)
+        # One transaction: another process may be making the file right now.
+        with self.reading() as conn:
+            _check_owner(conn, self.path)
+            _check_schema(self.db, self.path)
         self._conn.execute("PRAGMA foreign_keys = ON")
         self._conn.execute("PRAGMA synchronous = NORMAL")
         self._conn.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
-        if not self.read_only:
+        if self.read_only:
+            self._conn.execute("PRAGMA query_only = ON")
+        else:
             _use_wal(self._conn, busy_timeout)
         if MIGRATIONS.pending(self.db):
             if self.read_only:
@@ -141,13 +149,11 @@ class StoreFile:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._lock, _in_words(self.path):
             try:
                 self._conn.execute(begin)
                 yield self._conn
                 self._conn.execute("COMMIT")
-            except _ERRORS as error:
-                raise fault(self.path, error) from error
             finally:
                 self._roll_back()
 
@@ -191,13 +197,14 @@ def _look_at(path: Path, *, create: bool) -> bool:
         ) from error
 
 
-def _connect(path: Path, read_only: bool, busy_timeout: float) -> sqlite3.Connection:
-    mode = "ro" if read_only else "rwc"
-    # Readers of a WAL file must write a -shm file beside it. Where they cannot, and no -wal file
-    # says that somebody is at work, the file may be read as one that does not change.
-    wal = path.with_name(path.name + "-wal")
-    if read_only and not os.access(path.parent, os.W_OK) and not wal.exists():
-        mode = "ro&immutable=1"
+def _unwritable_mode(path: Path) -> str:
+    # Even readers of a WAL file write files beside it: impossible in a read-only folder, and
+    # elsewhere they would be left behind. Where no -wal file says that somebody is at work, the
+    # file may be read as one that does not change.
+    return "ro" if path.with_name(path.name + "-wal").exists() else "ro&immutable=1"
+
+
+def _connect(path: Path, mode: str, busy_timeout: float) -> sqlite3.Connection:
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,

@@ -15,18 +15,18 @@ IntArray = npt.NDArray[np.int32]
 LongArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
 
-DTYPES: dict[str, tuple[str, ...]] = {
-    "contexts": ("int64",),
-    "totals": ("float32",),
-    "stamps": ("int32",),
-    "offsets": ("int64", "int32"),
-    "successors": ("int32",),
-    "weights": ("float32",),
-    "tokens": ("int32",),
-    "trials": ("float32",),
-    "accepted": ("float32",),
+DTYPES = {
+    "contexts": "int64",
+    "totals": "float32",
+    "stamps": "int32",
+    "offsets": "int64",
+    "successors": "int32",
+    "weights": "float32",
+    "tokens": "int32",
+    "trials": "float32",
+    "accepted": "float32",
 }
-"""The arrays of a `Learned` and the types each may have, in native byte order."""
+"""The arrays of a `Learned` and their types, in native byte order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Learned:
         contexts: int64 (n,), key of each context; each once, in any order.
         totals: float32 (n,), all weight ever seen in the context, dropped successors included.
         stamps: int32 (n,), clock at which the context was last touched.
-        offsets: int64 or int32 (n + 1,), successors of context i: offsets[i]:offsets[i + 1].
+        offsets: int64 (n + 1,), successors of context i: offsets[i]:offsets[i + 1].
         successors: int32 (m,), tokens.
         weights: float32 (m,), their weights, finite and not negative.
         tokens: int32 (k,), token log, oldest first; -1 separates two texts.
@@ -51,7 +51,7 @@ class Learned:
     contexts: LongArray
     totals: FloatArray
     stamps: IntArray
-    offsets: LongArray | IntArray
+    offsets: LongArray
     successors: IntArray
     weights: FloatArray
     tokens: IntArray
@@ -61,7 +61,7 @@ class Learned:
     @classmethod
     def empty(cls) -> Learned:
         """Nothing learned: no contexts, no tokens, no calibration cells."""
-        arrays = {name: np.zeros(0, dtypes[0]) for name, dtypes in DTYPES.items()}
+        arrays = {name: np.zeros(0, dtype) for name, dtype in DTYPES.items()}
         arrays["offsets"] = np.zeros(1, np.int64)
         return cls(**arrays)
 
@@ -71,12 +71,12 @@ class Learned:
         return sum(getattr(self, name).nbytes for name in DTYPES)
 
     def __post_init__(self) -> None:
-        for name, dtypes in DTYPES.items():
+        for name, dtype in DTYPES.items():
             array = getattr(self, name)
             if not isinstance(array, np.ndarray) or array.ndim != 1:
                 raise ValueError(f"{name} must be a one-dimensional NumPy array")
-            if not any(array.dtype == np.dtype(dtype) for dtype in dtypes):
-                raise ValueError(f"{name} must be {' or '.join(dtypes)}, not {array.dtype}")
+            if array.dtype != np.dtype(dtype):
+                raise ValueError(f"{name} must be {dtype}, not {array.dtype}")
         self._check_lengths()
         self._check_values()
 

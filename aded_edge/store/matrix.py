@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from aded_edge.store.database import StoreFile
 from aded_edge.store.learned import DTYPES, Learned
@@ -137,30 +136,30 @@ class ModelStore:
         assert part is not None  # an INSERT of one row has one
         for name in DTYPES:
             array = getattr(learned, name)
-            dtype = array.dtype.newbyteorder("<")
+            dtype = _STORED[name]
             data = memoryview(array.astype(dtype, copy=False).tobytes())
             for piece, start in enumerate(range(0, max(len(data), 1), PIECE_BYTES)):
                 blob = data[start : start + PIECE_BYTES]
-                conn.execute(_ARRAY, (part, name, piece, dtype.str, zlib.crc32(blob), blob))
+                conn.execute(_ARRAY, (part, name, piece, dtype, zlib.crc32(blob), blob))
         return part
 
 
 def _read(conn: sqlite3.Connection, part: Part) -> Learned:
     """Reads the arrays of a part. Raises ValueError, saying what is wrong, if it is damaged."""
-    pieces: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in DTYPES}
+    pieces: dict[str, list[bytes]] = {name: [] for name in DTYPES}
     for name, dtype, crc32, data in conn.execute(_ARRAYS, (part.id,)):
-        if name not in pieces or dtype not in _STORED[name]:
+        if name not in pieces or dtype != _STORED[name]:
             raise ValueError(f"unknown array {name!r} of type {dtype!r}")
         if not isinstance(data, bytes) or zlib.crc32(data) != crc32:
             raise ValueError(f"wrong checksum of {name}")
-        pieces[name].append(np.frombuffer(data, dtype))
+        pieces[name].append(data)
     arrays = {}
-    for name, found in pieces.items():
-        if not found:
+    for name, data in pieces.items():
+        if not data:
             raise ValueError(f"{name} missing")
-        # Joining copies: unlike a view of what SQLite gave, the result is writable.
-        whole = np.concatenate(found)
-        arrays[name] = whole.astype(whole.dtype.newbyteorder("="), copy=False)
+        stored = np.frombuffer(b"".join(data), _STORED[name])
+        # A copy: unlike a view of the bytes that SQLite gave, it is writable.
+        arrays[name] = stored.astype(DTYPES[name])
     learned = Learned(**arrays)
     # Learned checks lengths against each other; only the tokens stand alone.
     if len(learned.tokens) != part.tokens:
@@ -168,10 +167,7 @@ def _read(conn: sqlite3.Connection, part: Part) -> Learned:
     return learned
 
 
-_STORED = {
-    name: {np.dtype(dtype).newbyteorder("<").str for dtype in dtypes}
-    for name, dtypes in DTYPES.items()
-}
+_STORED = {name: np.dtype(dtype).newbyteorder("<").str for name, dtype in DTYPES.items()}
 
 _PARTS = """
     SELECT parts.id, contexts, successors, tokens, bytes, parts.created

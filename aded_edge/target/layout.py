@@ -38,6 +38,8 @@ class Layout:
 def layout(parents: npt.NDArray[np.int32]) -> Layout:
     """The layout of a tree whose node i has parent parents[i], -1 = root; parents come first."""
     rows = len(parents) + 1
+    if rows == 1:
+        return _ROOT_ALONE
     if np.array_equal(parents, np.arange(ROOT, len(parents) - 1)):
         zeros = np.zeros(rows, np.int32)
         return Layout(np.arange(rows, dtype=np.int32), zeros, zeros + 1, 1)
@@ -58,3 +60,6 @@ def layout(parents: npt.NDArray[np.int32]) -> Layout:
         np.asarray(count, np.int32),
         count[0],
     )
+
+
+_ROOT_ALONE = Layout(np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1, np.int32), 1)

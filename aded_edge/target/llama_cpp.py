@@ -131,6 +131,7 @@ class LlamaTarget:
             self.settle()
             cause = _EVALUATE_ERRORS.get(code, "llama.cpp gives no reason")
             raise EvaluationError(f"llama_decode returned {code} for {rows} tokens: {cause}")
+        # Fetching the logits waits for a GPU; the view costs nothing.
         pointer = llama_cpp.llama_get_logits(self._ctx)
         self._rows = np.ctypeslib.as_array(pointer, shape=(rows, self.n_vocab))
         return self._rows
@@ -239,3 +240,8 @@ def why_plain(llama: llama_cpp.Llama) -> str | None:
     if llama_cpp.llama_get_memory(llama._ctx.ctx) is None:
         return "the model keeps no KV memory"
     return None
+
+
+def offloads(llama: llama_cpp.Llama) -> bool:
+    """The model's layers run on a GPU, so that a wider batch costs next to nothing."""
+    return bool(llama.model_params.n_gpu_layers != 0 and llama_cpp.llama_supports_gpu_offload())

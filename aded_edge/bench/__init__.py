@@ -1,0 +1,1 @@
+"""Benchmarks: figures that anyone can run again, with their conditions."""

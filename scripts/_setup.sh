@@ -1,0 +1,84 @@
+# Sourced by the other scripts: makes sure that .venv holds what requirements.lock says.
+#
+# Knows where things lie and how to tell that nothing is to do, which takes a moment; the rest is
+# left to _install.py. Does not know what the package does. Sets ROOT, PYTHON and MODEL. Whatever
+# it says goes to stderr: stdout belongs to the program that runs afterwards.
+# shellcheck shell=bash
+
+# How llama.cpp is compiled when the user does not say (CMAKE_ARGS=-DGGML_CUDA=on scripts/chat).
+DEFAULT_CMAKE_ARGS=""
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
+PYTHON=$ROOT/.venv/bin/python
+STAMP=$ROOT/.venv/aded-edge.stamp
+MODEL=$ROOT/models/SmolLM2-135M-Instruct.Q4_1.gguf
+
+die() {
+    echo "aded-edge: $*" >&2
+    exit 1
+}
+
+# Says what runs next, runs it, and passes its exit status on.
+step() {
+    echo "== $1" >&2
+    shift
+    "$@"
+}
+
+# Prints "3.11" if this is a Python that can run aded-edge, and nothing otherwise.
+usable_version() {
+    "$1" -ISc 'import sys; v = sys.version_info; v < (3, 10) or print("%d.%d" % v[:2])' \
+        2>/dev/null || true
+}
+
+# Everything that an install depends on, but for the version of Python. What the user once chose
+# for CMAKE_ARGS stays chosen: nobody wants llama.cpp compiled anew for having left it out.
+recipe() {
+    local cmake="default $DEFAULT_CMAKE_ARGS" chosen
+    if [ -n "${CMAKE_ARGS+given}" ]; then
+        cmake="given $CMAKE_ARGS"
+    elif chosen=$(grep -s '^cmake given ' "$STAMP"); then
+        cmake=${chosen#cmake }
+    fi
+    echo "root $ROOT"
+    echo "cmake $cmake"
+    echo "files $(cat "$ROOT/requirements.lock" "$ROOT/pyproject.toml" | cksum)"
+}
+
+find_python() {
+    local python
+    for python in python3 python3.13 python3.12 python3.11 python3.10; do
+        if [ -n "$(usable_version "$python")" ]; then
+            echo "$python"
+            return
+        fi
+    done
+    die "needs Python 3.10 or newer, and found $(python3 --version 2>&1 || true): install one" \
+        "(https://www.python.org/downloads/) and put it on PATH as python3"
+}
+
+need_compiler() {
+    if ! "${CC:-cc}" --version >/dev/null 2>&1 || ! "${CXX:-c++}" --version >/dev/null 2>&1; then
+        die "needs a C and C++ compiler for llama.cpp: install one (Debian, Ubuntu: sudo apt" \
+            "install build-essential; Fedora: sudo dnf install gcc-c++; macOS: xcode-select" \
+            "--install)"
+    fi
+}
+
+setup() {
+    local recipe version python
+    recipe=$(recipe)
+    version=$(usable_version "$PYTHON")
+    if [ -e "$STAMP" ] && [ "$(cat "$STAMP")" = "$recipe"$'\n'"python $version" ]; then
+        return
+    fi
+    python=$(find_python)
+    need_compiler
+    "$python" -I "$ROOT/scripts/_install.py" "$ROOT" "$recipe"
+}
+
+fetch_default_model() {
+    "$PYTHON" "$ROOT/scripts/fetch_model.py" >&2
+}
+
+setup

@@ -1,0 +1,18 @@
+#!/usr/bin/env python3
+"""Fetches the default model: see `aded_edge/fetch.py`, which does the work.
+
+Only finds the package in the clone that this script belongs to.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+try:
+    from aded_edge.fetch import main
+except ModuleNotFoundError as error:
+    sys.exit(f"aded-edge: {sys.executable} lacks {error.name}: run scripts/chat, which sets up all")
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Small `Learned`s for tests, and ways to compare and join them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aded_edge.store import Learned
+from aded_edge.store.learned import DTYPES
+
+
+def arrays_of(learned: Learned) -> dict[str, np.ndarray]:
+    """All arrays by name."""
+    return {name: getattr(learned, name) for name in DTYPES}
+
+
+def ledger(number: int, padding: int = 1) -> Learned:
+    """A part that says which one it is: its key and its token are `number`.
+
+    `padding` successors make it as large as the test needs; they can be computed again.
+    """
+    return Learned(
+        contexts=np.asarray([number], np.int64),
+        totals=np.asarray([number], np.float32),
+        stamps=np.asarray([number], np.int32),
+        offsets=np.asarray([0, padding], np.int64),
+        successors=np.arange(padding, dtype=np.int32) * 3 + number,
+        weights=np.full(padding, number, np.float32),
+        tokens=np.asarray([number], np.int32),
+        trials=np.asarray([1], np.float32),
+        accepted=np.asarray([1], np.float32),
+    )
+
+
+def joined(parts: Sequence[Learned]) -> Learned:
+    """The sum of parts that share no context."""
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("contexts", "totals", "stamps", "successors", "weights", "tokens")
+    }
+    sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Learned(
+        **arrays,
+        offsets=np.concatenate(([0], np.cumsum(sizes))).astype(np.int64),
+        trials=np.sum([part.trials for part in parts], axis=0, dtype=np.float32),
+        accepted=np.sum([part.accepted for part in parts], axis=0, dtype=np.float32),
+    )
+
+
+def numbers(parts: Sequence[Learned]) -> list[int]:
+    """The numbers of all `ledger` parts in these parts and sums, in the order of their tokens."""
+    return [int(token) for part in parts for token in part.tokens]
+
+
+def assert_same(found: Learned, expected: Learned) -> None:
+    """Every array has the same type and the same bits."""
+    for name, array in arrays_of(expected).items():
+        other = getattr(found, name)
+        assert other.dtype == array.dtype, name
+        assert other.tobytes() == array.tobytes(), name

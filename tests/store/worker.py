@@ -1,0 +1,70 @@
+"""A process that works on a store, for the tests that need a real one.
+
+`python -m <package>.worker <what> <path> <numbers...>`; prints a line after each completed step.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from pathlib import Path
+
+from aded_edge.store import Store
+
+from .samples import joined, ledger, numbers
+
+PADDING = 4000
+
+
+def append(path: Path, start: int, count: int) -> None:
+    """Adds `count` parts, numbered from `start`."""
+    with Store.open(path) as store:
+        model = store.model("fingerprint", "a model")
+        for number in range(start, start + count):
+            model.add(ledger(number, PADDING))
+            print(number, flush=True)
+
+
+def churn(path: Path, start: int) -> None:
+    """Adds parts without end, and replaces all by their sum after every fourth."""
+    with Store.open(path) as store:
+        model = store.model("fingerprint", "a model")
+        for number in range(start, sys.maxsize):
+            model.add(ledger(number, PADDING))
+            print(number, flush=True)
+            if number % 4 == 3:
+                parts, ids = model.load()
+                # The sum is cut short, or the test would become slower with every step.
+                model.replace(ids, joined([ledger(n) for n in numbers(parts)]))
+
+
+def compact(path: Path, count: int) -> None:
+    """Replaces all parts by their sum, until that has succeeded `count` times."""
+    with Store.open(path) as store:
+        model = store.model("fingerprint", "a model")
+        while count:
+            parts, ids = model.load()
+            if len(ids) > 1 and model.replace(ids, joined(parts)):
+                count -= 1
+                print(len(ids), flush=True)
+
+
+def hold(path: Path, statement: str) -> None:
+    """Executes a statement and keeps what it locks until standard input ends."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(statement)
+    print("held", flush=True)
+    sys.stdin.read()
+    connection.close()
+
+
+if __name__ == "__main__":
+    what, path, *rest = sys.argv[1:]
+    if what == "append":
+        append(Path(path), int(rest[0]), int(rest[1]))
+    elif what == "churn":
+        churn(Path(path), int(rest[0]))
+    elif what == "compact":
+        compact(Path(path), int(rest[0]))
+    else:
+        hold(Path(path), rest[0])
