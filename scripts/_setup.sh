@@ -66,7 +66,7 @@ need_compiler() {
 }
 
 setup() {
-    local recipe version python
+    local recipe version python cmake
     recipe=$(recipe)
     version=$(usable_version "$PYTHON")
     if [ -e "$STAMP" ] && [ "$(cat "$STAMP")" = "$recipe"$'\n'"python $version" ]; then
@@ -74,7 +74,8 @@ setup() {
     fi
     python=$(find_python)
     need_compiler
-    "$python" -I "$ROOT/scripts/_install.py" "$ROOT" "$recipe"
+    cmake=$(sed -n 's/^cmake [a-z]* //p' <<<"$recipe")
+    CMAKE_ARGS=$cmake "$python" -I "$ROOT/scripts/_install.py" "$ROOT" "$recipe"
 }
 
 fetch_default_model() {

@@ -101,7 +101,7 @@ class ModelStore:
         with self._file.writing() as conn:
             return self._insert(conn, learned, None)
 
-    def replace(self, part_ids: Sequence[int], learned: Learned) -> bool:
+    def replace(self, part_ids: Sequence[int], learned: Learned) -> int | None:
         """Puts their sum in the place of some parts; parts appended meanwhile stay as they are.
 
         Args:
@@ -109,8 +109,8 @@ class ModelStore:
             learned: the sum, which may be pruned.
 
         Returns:
-            False if one of the parts is no longer there, because another process was first:
-            then nothing was changed.
+            The id of the sum, or None if one of the parts is no longer there, because another
+            process was first: then nothing was changed.
 
         Raises:
             StoreError: the file cannot be written.
@@ -118,13 +118,13 @@ class ModelStore:
         with self._file.writing() as conn:
             places = dict(conn.execute(_PLACES, (self.fingerprint,)))
             if not places.keys() >= set(part_ids):
-                return False
+                return None
             conn.executemany("DELETE FROM parts WHERE id = ?", [(part,) for part in set(part_ids)])
             # The sum's tokens are older than those of a part that was appended meanwhile.
             place = max((places[part] for part in part_ids), default=None)
-            self._insert(conn, learned, place)
+            part = self._insert(conn, learned, place)
         self._file.checkpoint()
-        return True
+        return part
 
     def _parts(self, conn: sqlite3.Connection) -> list[Part]:
         return [Part(*row) for row in conn.execute(_PARTS, (self.fingerprint,))]

@@ -42,11 +42,11 @@ class ScriptedTarget:
         self.row = -1
         self._logits_of = logits_of
         self._order = order
-        self._n_ctx = n_ctx
-        self._history: list[int] = []
+        self._tokens = np.empty(n_ctx, np.int32)
+        self._length = 0
+        self._base = 0
         self._rows: Float32Array = np.empty((0, n_vocab), np.float32)
         self._paths: list[list[int]] | None = None
-        self._kept: list[int] = []
 
     @classmethod
     def ngram(
@@ -66,13 +66,13 @@ class ScriptedTarget:
 
     @property
     def history(self) -> Int32Array:
-        """int32 (n,): the tokens that are evaluated."""
-        return np.asarray(self._history, np.int32)
+        """int32 (n,): the tokens that are evaluated, a view."""
+        return self._tokens[: self._length]
 
     @property
     def max_nodes(self) -> int:
         """How many draft nodes the next evaluation can take beside its root."""
-        return max(self._n_ctx - len(self._history) - 1, 0)
+        return max(len(self._tokens) - self._length - 1, 0)
 
     @property
     def open(self) -> bool:
@@ -81,32 +81,37 @@ class ScriptedTarget:
 
     def read(self, tokens: Sequence[int]) -> None:
         """Starts over with these tokens as the evaluated history."""
-        self._history = list(tokens)
+        self._length = len(tokens)
+        self._tokens[: self._length] = tokens
         self._paths = None
-        self._rows = self._behind(self._history)[np.newaxis]
+        self._rows = self.behind([])[np.newaxis]
         self.row = -1
 
     def evaluate(self, root: int, tokens: Int32Array, parents: Int32Array) -> Float32Array:
         """Logits float32 (n + 1, n_vocab) behind the root and each node."""
         self.settle()
-        if len(tokens) > self.max_nodes or len(self._history) >= self._n_ctx:
+        if len(tokens) > self.max_nodes or self._length == len(self._tokens):
             raise EvaluationError(f"{len(tokens) + 1} tokens do not fit into the context")
-        paths = [[*self._history, root]]
+        paths = [[root]]
         for node, (token, parent) in enumerate(zip(tokens.tolist(), parents.tolist(), strict=True)):
             assert -1 <= parent < node, "a parent stands before its children"
             assert 0 <= token < self.n_vocab
             paths.append([*paths[parent + 1], token])
         assert len({tuple(path) for path in paths}) == len(paths), "a node is drafted twice"
+        self._base = self._length
         self._paths = paths
-        self._rows = np.stack([self._behind(path) for path in paths])
+        self._rows = np.stack([self.behind(path) for path in paths])
         self.widths.append(len(paths))
         return self._rows
 
     def advance(self, row: int) -> None:
         """The history grows by the token of `row`."""
         assert self._paths is not None, "advance() belongs between evaluate() and settle()"
-        assert self._paths[row][:-1] == self._history, "the row's parent ends the history"
-        self._history = self._paths[row]
+        path = self._paths[row]
+        walked = self._tokens[self._base : self._length].tolist()
+        assert path[:-1] == walked, "the row's parent ends the history"
+        self._tokens[self._length] = path[-1]
+        self._length += 1
         self.row = row
 
     def settle(self) -> None:
@@ -117,5 +122,7 @@ class ScriptedTarget:
         """float32 (n_vocab,): logits behind the last token of the history."""
         return self._rows[self.row]
 
-    def _behind(self, path: list[int]) -> Float32Array:
-        return self._logits_of(np.asarray(path[-self._order :], np.int32))
+    def behind(self, path: Sequence[int]) -> Float32Array:
+        """The known logits float32 (n_vocab,) behind the history and then `path`."""
+        tail = self.history[-self._order :].tolist()
+        return self._logits_of(np.asarray([*tail, *path][-self._order :], np.int32))

@@ -1,0 +1,285 @@
+"""Losslessness on the scripted target: whatever is drafted, the target decides."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chi2_contingency, chisquare
+
+from aded_edge.decode.budget import CostBudget, CostCurve, FixedBudget
+from aded_edge.decode.loop import Loop
+from aded_edge.draft.drafter import AdaptiveDrafter
+from aded_edge.draft.matrix import TrigramMatrix
+from aded_edge.draft.spans import Spans
+from aded_edge.draft.tree import DraftTree
+from aded_edge.errors import EvaluationError
+from aded_edge.target.scripted import ScriptedTarget
+
+VOCABULARY = 6
+PROMPT = [1, 2, 3]
+
+
+def greedy(row, logits):
+    return int(logits.argmax())
+
+
+def sampler(seed, temperature=1.0):
+    rng = np.random.default_rng(seed)
+
+    def choose(row, logits):
+        odds = np.exp((logits - logits.max()) / temperature, dtype=np.float64)
+        return int(rng.choice(len(odds), p=odds / odds.sum()))
+
+    return choose
+
+
+class NoDrafter:
+    def draft(self, history, root, max_nodes):
+        return DraftTree.empty()
+
+    def learn(self, step):
+        pass
+
+
+class TreeDrafter(NoDrafter):
+    """Drafts what it is told; keeps the steps it is shown."""
+
+    def __init__(self, make):
+        self.make = make
+        self.steps = []
+
+    def draft(self, history, root, max_nodes):
+        return self.make([*history[-2:].tolist(), root], max_nodes)
+
+    def learn(self, step):
+        self.steps.append(step)
+
+
+def likeliest(target, path):
+    return int(target.behind(path).argmax())
+
+
+def continuation(target, path, n):
+    """What the target itself says behind `path`, greedily."""
+    path = list(path)
+    for _ in range(n):
+        path.append(likeliest(target, path))
+    return path[-n:]
+
+
+def perfect_chain(target):
+    return lambda path, most: DraftTree.chain(continuation(target, path, min(most, 5)))
+
+
+def adversarial_chain(target):
+    """Right at first, then always the target's least likely token."""
+
+    def make(path, most):
+        right = continuation(target, path, 1)
+        worst = int(target.behind([*path, *right]).argmin())
+        return DraftTree.chain([*right, worst, worst][:most])
+
+    return make
+
+
+def perfect_tree(target):
+    """Every token of the vocabulary behind the root, and the right ones behind each."""
+
+    def make(path, most):
+        tokens, parents = list(range(VOCABULARY)), [-1] * VOCABULARY
+        for node in range(VOCABULARY):
+            tokens += continuation(target, [*path, node], 1)
+            parents.append(node)
+        return DraftTree.build(tokens, parents).prefix(most)
+
+    return make
+
+
+def adversarial_tree(target):
+    """Everything but what the target will say."""
+
+    def make(path, most):
+        right = continuation(target, path, 1)[0]
+        wrong = [token for token in range(VOCABULARY) if token != right]
+        tokens = wrong + [right] * len(wrong)
+        parents = [-1] * len(wrong) + list(range(len(wrong)))
+        return DraftTree.build(tokens, parents).prefix(most)
+
+    return make
+
+
+def random_tree(target):
+    rng = np.random.default_rng(5)
+
+    def make(path, most):
+        tokens, parents = [], []
+        for _ in range(min(int(rng.integers(0, 12)), most)):
+            parent = int(rng.integers(-1, len(tokens)))
+            token = int(rng.integers(VOCABULARY))
+            if (parent, token) not in zip(parents, tokens, strict=True):
+                tokens.append(token)
+                parents.append(parent)
+        return DraftTree.build(tokens, parents)
+
+    return make
+
+
+DRAFTS = [perfect_chain, adversarial_chain, perfect_tree, adversarial_tree, random_tree]
+
+
+def ngram(seed=0, sharpness=3.0):
+    return ScriptedTarget.ngram(VOCABULARY, order=2, seed=seed, sharpness=sharpness)
+
+
+def decode(target, drafter, n, choose=greedy, budget=None):
+    target.read(PROMPT)
+    loop = Loop(target, drafter, budget or FixedBudget(16))
+    tokens = list(islice(loop.run(choose), n))
+    return tokens, loop
+
+
+@pytest.mark.parametrize("draft", DRAFTS)
+def test_greedy_text_is_that_of_plain_decoding(draft):
+    plain, _ = decode(ngram(), NoDrafter(), 300)
+    target = ngram()
+    drafted, loop = decode(target, TreeDrafter(draft(target)), 300)
+    assert drafted == plain
+    assert loop.meter.steps < 299 or draft is adversarial_tree
+
+
+@pytest.mark.parametrize("draft", DRAFTS)
+def test_the_same_draws_give_the_same_sampled_text(draft):
+    plain, _ = decode(ngram(), NoDrafter(), 300, sampler(7))
+    target = ngram()
+    assert decode(target, TreeDrafter(draft(target)), 300, sampler(7))[0] == plain
+
+
+@pytest.mark.parametrize("draft", [perfect_tree, adversarial_tree, random_tree])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_sampled_text_follows_the_distribution_of_the_target(draft, temperature):
+    """Tokens behind one context, against the known odds: chi-square with a fixed seed."""
+    target = ngram(sharpness=1.0)
+    choose = sampler(11, temperature)
+    tokens, _ = decode(target, TreeDrafter(draft(target)), 8_000, choose)
+    text = np.asarray([*PROMPT, *tokens])
+    contexts = text[:-2] * VOCABULARY + text[1:-1]
+    context = np.bincount(contexts).argmax()
+    seen = np.bincount(text[2:][contexts == context], minlength=VOCABULARY)
+    logits = target.behind([context // VOCABULARY, context % VOCABULARY]) / temperature
+    odds = np.exp(logits - logits.max(), dtype=np.float64)
+    assert seen.sum() > 200
+    assert chisquare(seen, seen.sum() * odds / odds.sum()).pvalue > 0.001
+
+
+def test_sampled_text_has_the_same_statistics_with_and_without_drafts():
+    """Different draws, same law: tri-gram counts of both texts in one contingency table."""
+    target = ngram(sharpness=1.0)
+    plain, _ = decode(ngram(sharpness=1.0), NoDrafter(), 8_000, sampler(1))
+    drafted, _ = decode(target, TreeDrafter(random_tree(target)), 8_000, sampler(2))
+    counts = [
+        np.bincount(
+            np.dot(np.lib.stride_tricks.sliding_window_view(text, 3), [36, 6, 1]), minlength=216
+        )
+        for text in (plain, drafted)
+    ]
+    table = np.asarray(counts)[:, np.sum(counts, axis=0) > 20]
+    assert chi2_contingency(table).pvalue > 0.001
+
+
+@pytest.mark.parametrize("widths", [{1: 1.0, 4: 1.3, 16: 2.0}, {1: 1.0, 2: 1.9, 4: 3.9}])
+def test_a_drafter_that_learns_stays_lossless_and_gets_faster(widths):
+    def adaptive():
+        return AdaptiveDrafter(matrix=TrigramMatrix(), spans=Spans(1 << 12))
+
+    plain, _ = decode(ngram(), NoDrafter(), 400)
+    drafter = adaptive()
+    first, early = decode(ngram(), drafter, 400, budget=CostBudget(CostCurve(widths)))
+    again, late = decode(ngram(), drafter, 400, budget=CostBudget(CostCurve(widths)))
+    assert first == plain
+    assert again == plain
+    assert late.meter.steps <= early.meter.steps
+    if widths[4] < 2:
+        assert late.meter.steps < 200
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(0, 4))
+def test_closing_anywhere_leaves_the_history_of_plain_decoding(seed, length, which):
+    target = ngram(seed % 5)
+    target.read(PROMPT)
+    stream = Loop(target, TreeDrafter(DRAFTS[which](target)), FixedBudget(16)).run(greedy)
+    said = list(islice(stream, length))
+    stream.close()
+    assert target.history.tolist() == [*PROMPT, *said[:-1]]
+    assert not target.open
+    assert int(target.logits().argmax()) == said[-1]
+
+
+def test_a_stopping_criterion_ends_before_the_token_and_sees_the_history():
+    target, seen = ngram(), []
+
+    def stop(history, logits):
+        seen.append((history.tolist(), int(logits.argmax())))
+        return len(seen) == 8
+
+    plain, _ = decode(ngram(), NoDrafter(), 8)
+    target.read(PROMPT)
+    loop = Loop(target, TreeDrafter(perfect_chain(target)), FixedBudget(16))
+    assert list(loop.run(greedy, stop)) == plain[:7]
+    assert seen == [([*PROMPT, *plain[:n]], plain[n]) for n in range(8)]
+    assert target.history.tolist() == [*PROMPT, *plain[:7]]
+    assert loop.meter.tokens == 7
+
+
+def test_tokens_sent_in_are_forced_behind_the_last_one():
+    target = ngram()
+    target.read(PROMPT)
+    stream = Loop(target, TreeDrafter(perfect_chain(target)), FixedBudget(16)).run(greedy)
+    said = [next(stream), next(stream), next(stream)]
+    after = stream.send([4, 0])
+    history = [*PROMPT, *said, 4, 0]
+    assert target.history.tolist() == history
+    assert after == likeliest(target, history)
+
+
+def test_a_consumer_that_settles_the_target_ends_the_step_and_no_more():
+    plain, _ = decode(ngram(), NoDrafter(), 40)
+    target = ngram()
+    target.read(PROMPT)
+    said = []
+    for token in Loop(target, TreeDrafter(perfect_chain(target)), FixedBudget(16)).run(greedy):
+        said.append(token)
+        target.settle()
+        if len(said) == 40:
+            break
+    assert said == plain
+
+
+def test_every_step_is_taught_as_it_went():
+    target = ngram()
+    drafter = TreeDrafter(perfect_chain(target))
+    tokens, loop = decode(target, drafter, 41)
+    steps = drafter.steps[1:]  # the first is the prompt's
+    assert sum(len(step.emitted) for step in drafter.steps) == len(tokens)
+    for step in steps[:-1]:
+        assert step.parents.tolist() == [-1, *range(len(step.emitted) - 1)]
+        assert len(step.lasts) == len(step.draft) + 1
+        np.testing.assert_array_equal(step.lasts[1:], step.draft.tokens)
+        assert step.top_tokens[0, 0] == step.emitted[0]
+        assert step.befores[1] == step.lasts[0]
+    assert loop.meter.accepted == sum(len(step.emitted) - 1 for step in steps)
+    assert loop.meter.drafted == sum(len(step.draft) for step in steps)
+
+
+def test_the_context_is_filled_to_its_end_and_then_refused():
+    target = ScriptedTarget(ngram()._logits_of, VOCABULARY, n_ctx=20)
+    target.read(PROMPT)
+    stream = Loop(target, TreeDrafter(perfect_chain(target)), FixedBudget(16)).run(greedy)
+    said = []
+    with pytest.raises(EvaluationError, match="do not fit"):
+        for token in stream:
+            said.append(token)
+    assert target.history.tolist() == [*PROMPT, *said[:-1]]
+    assert len(target.history) == 20

@@ -1,0 +1,299 @@
+"""The scripts, as far as that is quick: no test here installs or compiles anything."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from aded_edge.fetch import DEFAULT_MODEL
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = ["chat", "test", "check", "bench", "fetch_model.py"]
+BASH = [ROOT / ".ci/run", *(ROOT / "scripts" / name for name in ["_setup.sh", *COMMANDS[:-1]])]
+TOOLS = ["bash", "cat", "cksum", "dirname", "env", "grep", "readlink", "sed"]
+
+# Stands in for _install.py: says that it ran, and leaves a Python that prints its arguments.
+INSTALLER = """
+import os, sys
+from pathlib import Path
+
+root, recipe = Path(sys.argv[1]), sys.argv[2]
+print("installing with CMAKE_ARGS=" + os.environ["CMAKE_ARGS"], file=sys.stderr)
+python = root / ".venv/bin/python"
+python.parent.mkdir(parents=True, exist_ok=True)
+python.write_text(f'#!/bin/sh\\n[ "$1" = -ISc ] && exec "{sys.executable}" "$@"\\necho "$@"\\n')
+python.chmod(0o755)
+version = "python %d.%d" % sys.version_info[:2]
+(root / ".venv/aded-edge.stamp").write_text(f"{recipe}\\n{version}\\n")
+"""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The part of the repository that the scripts need, in a folder with a space."""
+    root = tmp_path / "my clone"
+    shutil.copytree(ROOT / "scripts", root / "scripts")
+    for name in ("pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, root / name)
+    return root
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Path:
+    """A folder for PATH that has no Python and no compiler."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in TOOLS:
+        found = shutil.which(name)
+        assert found is not None
+        (folder / name).symlink_to(found)
+    return folder
+
+
+def put(path: Path, script: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def put_python(path: Path) -> None:
+    put(path, f'exec "{sys.executable}" "$@"')
+
+
+def run(script: Path, path: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    # From another folder, and without anything of the caller's: what it needs, it finds by itself.
+    return subprocess.run(
+        [script, *args], env={"PATH": str(path), **env}, cwd="/", capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("script", BASH, ids=lambda path: path.name)
+def test_bash_can_parse_it(script: Path) -> None:
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_it_is_executable(name: str) -> None:
+    assert (ROOT / "scripts" / name).stat().st_mode & stat.S_IXUSR
+
+
+def test_ci_runs_the_check_and_the_tests() -> None:
+    text = (ROOT / ".ci/run").read_text()
+    assert (ROOT / ".ci/run").stat().st_mode & stat.S_IXUSR
+    assert text.index("scripts/check") < text.index("scripts/test")
+    assert "set -euo pipefail" in text
+
+
+def test_too_old_a_python_is_one_line_with_a_remedy(clone: Path, tools: Path) -> None:
+    put(tools / "python3", '[ "$1" = --version ] && echo Python 3.8.18')
+
+    done = run(clone / "scripts/chat", tools)
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("aded-edge: needs Python 3.10 or newer, and found Python 3.8.18")
+    assert "python.org" in line
+    assert not (clone / ".venv").exists()
+
+
+def test_no_python_at_all_is_one_line(clone: Path, tools: Path) -> None:
+    done = run(clone / "scripts/check", tools)
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_compiler_is_one_line_with_a_remedy(clone: Path, tools: Path) -> None:
+    put_python(tools / "python3")
+
+    done = run(clone / "scripts/test", tools)
+
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "needs a C and C++ compiler" in line
+    assert "build-essential" in line
+
+
+@pytest.fixture
+def ready(clone: Path, tools: Path) -> Path:
+    """A clone with a stand-in for the installer, and all that the scripts look for."""
+    (clone / "scripts/_install.py").write_text(INSTALLER)
+    for name in ("cc", "c++"):
+        put(tools / name, "exit 0")
+    put_python(tools / "python3")
+    return clone
+
+
+def test_installs_once(ready: Path, tools: Path) -> None:
+    first = run(ready / "scripts/bench", tools)
+    second = run(ready / "scripts/bench", tools)
+
+    assert first.stderr.startswith("installing with CMAKE_ARGS=\n")
+    assert "installing" not in second.stderr
+    assert first.stdout == second.stdout == "-m aded_edge bench\n"
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml"])
+def test_installs_again_when_a_file_changes(ready: Path, tools: Path, name: str) -> None:
+    run(ready / "scripts/bench", tools)
+    with (ready / name).open("a") as file:
+        file.write("# changed\n")
+
+    assert "installing" in run(ready / "scripts/bench", tools).stderr
+
+
+def test_installs_again_when_the_clone_was_moved(ready: Path, tools: Path) -> None:
+    run(ready / "scripts/bench", tools)
+    moved = ready.rename(ready.with_name("moved"))
+
+    assert "installing" in run(moved / "scripts/bench", tools).stderr
+
+
+def test_installs_again_after_an_unfinished_install(ready: Path, tools: Path) -> None:
+    run(ready / "scripts/bench", tools)
+    stamp = ready / ".venv/aded-edge.stamp"
+    stamp.write_text(f"unfinished\n{stamp.read_text()}")
+
+    assert "installing" in run(ready / "scripts/bench", tools).stderr
+
+
+def test_the_users_cmake_args_count_and_stay(ready: Path, tools: Path) -> None:
+    run(ready / "scripts/bench", tools)
+
+    given = run(ready / "scripts/bench", tools, CMAKE_ARGS="-DGGML_CUDA=on -DX=1")
+    left_out = run(ready / "scripts/bench", tools)
+
+    assert "installing with CMAKE_ARGS=-DGGML_CUDA=on -DX=1\n" in given.stderr
+    assert "installing" not in left_out.stderr
+
+
+def test_chat_takes_the_users_model_or_fetches_ours(ready: Path, tools: Path) -> None:
+    own = run(ready / "scripts/chat", tools, "my model.gguf", "--ctx", "512")
+    ours = run(ready / "scripts/chat", tools, "--ctx", "512")
+
+    default = ready / "models/SmolLM2-135M-Instruct.Q4_1.gguf"
+    assert own.stdout == "-m aded_edge.chat my model.gguf --ctx 512\n"
+    assert "fetch_model.py" not in own.stderr
+    assert ours.stdout == f"-m aded_edge.chat {default} --ctx 512\n"
+    assert f"{ready}/scripts/fetch_model.py\n" in ours.stderr
+
+
+def test_chat_works_through_a_link(ready: Path, tools: Path, tmp_path: Path) -> None:
+    link = tmp_path / "chat"
+    link.symlink_to(ready / "scripts/chat")
+
+    assert run(link, tools, "x.gguf").stdout == "-m aded_edge.chat x.gguf\n"
+
+
+def test_tests_run_twice_and_either_failure_counts(ready: Path, tools: Path) -> None:
+    run(ready / "scripts/test", tools)
+    fails = (
+        'case "$*" in *fetch_model.py) ;; *"$FAILING"*) exit 3;; esac; echo "$NUMBA_DISABLE_JIT|$*"'
+    )
+    python = ready / ".venv/bin/python"
+    python.write_text(python.read_text().replace('echo "$@"', fails))
+
+    both = run(ready / "scripts/test", tools, "-x", FAILING="none")
+    first = run(ready / "scripts/test", tools, FAILING="pytest")
+    second = run(ready / "scripts/test", tools, FAILING="tests/draft")
+
+    assert both.stdout.splitlines() == [
+        "|-m pytest -x",
+        "1|-m pytest tests/draft tests/decode -m not model",
+    ]
+    assert (both.returncode, first.returncode, second.returncode) == (0, 3, 3)
+
+
+def test_the_scripts_name_the_default_model() -> None:
+    assert DEFAULT_MODEL.file in (ROOT / "scripts/_setup.sh").read_text()
+
+
+def load_installer() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("_install", ROOT / "scripts/_install.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+installer = load_installer()
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Any]:
+    with installer.alone_in(tmp_path) as lock:
+        yield installer.Runner(tmp_path / "log", lock)
+
+
+def test_pips_output_becomes_progress(runner: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = installer.Progress("fetching")
+    progress._spoke = 0.0  # time for a sign of life
+    progress.read("  Downloading https://example.org/a/llama_cpp_python-0.3.36.tar.gz (76.6 MB)")
+    progress.tick()
+    progress.read("  Building wheel for llama-cpp-python (pyproject.toml): started")
+    progress.read("  [57/98] /usr/bin/c++ -DX -c ggml.cpp")
+    progress._spoke = 0.0
+    progress.tick()
+
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "aded-edge: downloading llama_cpp_python-0.3.36.tar.gz (76.6 MB) 0:00"
+    assert lines[2].startswith("aded-edge: compiling llama.cpp: about ")
+    assert lines[3].endswith("[57/98] 0:00")
+
+
+def test_a_failed_step_says_why_and_where_the_rest_is(runner: Any, tmp_path: Path) -> None:
+    script = "echo noise; echo 'ERROR: No matching distribution found for x'; exit 1"
+
+    with pytest.raises(installer.InstallError) as caught:
+        runner.run("installing packages", ["sh", "-c", script])
+
+    assert str(caught.value) == (
+        f"installing packages failed: No matching distribution found for x; see {tmp_path / 'log'}"
+    )
+    assert "noise" in (tmp_path / "log").read_text()
+
+
+def test_an_interrupted_step_leaves_no_process(runner: Any, tmp_path: Path) -> None:
+    # The step interrupts us, as Ctrl-C would; its own child would tell of having been left alone.
+    alive = tmp_path / "alive"
+    script = f"(sleep 1; touch '{alive}') & kill -INT {os.getpid()}; sleep 30"
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.run("compiling", ["bash", "-c", script])
+
+    time.sleep(1.5)
+    assert not alive.exists()
+
+
+def test_a_venv_is_kept_only_for_the_same_place_python_and_flags(tmp_path: Path) -> None:
+    put_python(tmp_path / "bin/python")
+    version = installer.version_line(tmp_path)
+    old = f"root /a\ncmake default \nfiles 1 2\n{version}\n"
+
+    assert version == f"python {sys.version_info.major}.{sys.version_info.minor}"
+    assert installer.same_but_files(old, "root /a\ncmake default \nfiles 9 9", tmp_path)
+    assert not installer.same_but_files(old, "root /b\ncmake default \nfiles 1 2", tmp_path)
+    assert not installer.same_but_files(old, "root /a\ncmake given -DX=1\nfiles 1 2", tmp_path)
+    assert not installer.same_but_files(
+        f"unfinished\n{old}", "root /a\ncmake default \nfiles 1 2", tmp_path
+    )
+
+
+def test_a_dangling_python_is_no_python(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to(tmp_path / "gone")
+
+    assert installer.version_line(tmp_path) == ""
