@@ -3,6 +3,7 @@
 The public names, and nothing else.
 """
 
+from .decode.stats import Stats
 from .errors import (
     AdedError,
     BenchError,
@@ -14,7 +15,6 @@ from .errors import (
     StoreError,
 )
 from .llama import Llama
-from .decode.stats import Stats
 
 __all__ = [
     "AdedError",

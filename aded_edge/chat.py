@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ class Conversation:
         self.messages: list[Message] = []
         self.dropped = 0
 
-    def ask(self, text: str) -> Iterator[str]:
+    def ask(self, text: str) -> Generator[str, None, None]:
         """Streams the answer; what was said before an interruption stays in the conversation.
 
         Raises:
@@ -70,11 +70,12 @@ class Conversation:
         """Starts over; the system message stays."""
         self.messages = []
 
-    def _stream(self) -> Iterator[str]:
+    def _stream(self) -> Generator[str, None, None]:
         while True:
             try:
-                chunks = self.llama.create_chat_completion(
-                    [*self.system, *self.messages], stream=True, **self.sampling
+                messages: Any = [*self.system, *self.messages]
+                chunks: Any = self.llama.create_chat_completion(
+                    messages, stream=True, **self.sampling
                 )
                 for chunk in chunks:
                     yield chunk["choices"][0]["delta"].get("content") or ""
@@ -143,7 +144,7 @@ class Terminal:
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            stream.close()  # type: ignore[attr-defined]
+            stream.close()
         stats = conversation.llama.stats
         if self._json:
             click.echo(as_json("".join(said), stats, interrupted))

@@ -9,7 +9,7 @@ import difflib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from .errors import ConfigError
 
@@ -28,10 +28,11 @@ def check_drafting(value: object) -> Drafting:
     Raises:
         ConfigError: it is not; the text names the choices.
     """
-    if value not in DRAFTING:
-        choices = ", ".join(repr(choice) for choice in DRAFTING)
-        raise ConfigError(f"drafting={value!r} is not known; choose one of {choices}")
-    return cast(Drafting, value)
+    for choice in DRAFTING:
+        if value == choice:
+            return choice
+    choices = ", ".join(map(repr, DRAFTING))
+    raise ConfigError(f"drafting={value!r} is not known; choose one of {choices}")
 
 
 def check_store(value: StoreChoice, default: Path) -> Path | None:

@@ -202,11 +202,12 @@ def _download(source: ModelSource, work: Path) -> Path:
 
 def _why(output: str) -> str:
     """pip's own words for its failure, in one line."""
-    errors = re.findall(r"^ERROR: (.+)", output, flags=re.MULTILINE)
-    # Without a network pip says "no matching distribution", and the cause only in its warnings.
+    lines = output.strip().splitlines() or ["pip says nothing"]
+    errors = re.findall(r"^ERROR: (.+)", output, flags=re.MULTILINE) or lines
+    # Of its own crash (a full disk is one) it shows a traceback, which ends with the reason;
+    # without a network it says "no matching distribution", and the cause only in its warnings.
+    reason = str(lines[-1] if errors[-1] == "Exception:" else errors[-1]).strip().rstrip(".")
     causes = re.findall(r"connection broken by '\w+\(.*?: (.+?)[\"']?\)': /", output)
-    lines = errors or output.strip().splitlines() or ["pip says nothing"]
-    reason = str(lines[-1]).strip().rstrip(".")
     return f"{reason} ({causes[-1]})" if causes else reason
 
 

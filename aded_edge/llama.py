@@ -20,6 +20,7 @@ from typing import Any
 import llama_cpp
 import numpy as np
 import numpy.typing as npt
+from llama_cpp.llama_grammar import LlamaGrammar
 
 from .config import Drafting, StoreChoice, check_drafting, check_names, check_store
 from .decode.budget import CostBudget, CostCurve, FixedBudget, measure
@@ -54,7 +55,7 @@ _MEASURED_HISTORY = 128
 _ARGUMENTS = frozenset(inspect.signature(llama_cpp.Llama.__init__).parameters) - {"self", "kwargs"}
 
 
-class Llama(llama_cpp.Llama):  # type: ignore[misc]
+class Llama(llama_cpp.Llama):
     """Drop-in for `llama_cpp.Llama` (0.3.36).
 
     Args:
@@ -113,9 +114,7 @@ class Llama(llama_cpp.Llama):  # type: ignore[misc]
         # On a CPU trees hardly beat chains, and only chains leave the KV in order, which keeps
         # the order of summation and so every bit (NOTES.md).
         leaves = _LEAVES if offloads(self) else 1
-        drafter = (
-            PaperDrafter() if self.drafting == "paper" else AdaptiveDrafter(max_leaves=leaves)
-        )
+        drafter = PaperDrafter() if self.drafting == "paper" else AdaptiveDrafter(max_leaves=leaves)
         if self.store is not None:
             drafter.keep_news = True
             self._memory = Memory(self.store)
@@ -168,7 +167,7 @@ class Llama(llama_cpp.Llama):  # type: ignore[misc]
         penalize_nl: bool = True,
         logits_processor: llama_cpp.LogitsProcessorList | None = None,
         stopping_criteria: llama_cpp.StoppingCriteriaList | None = None,
-        grammar: llama_cpp.LlamaGrammar | None = None,
+        grammar: LlamaGrammar | None = None,
     ) -> Generator[int, Sequence[int] | None, None]:
         """Yields tokens behind a prompt, as `llama_cpp.Llama.generate` does.
 
@@ -312,7 +311,7 @@ class Llama(llama_cpp.Llama):  # type: ignore[misc]
     def reset(self) -> None:
         """Forgets the history; see `llama_cpp.Llama.reset`."""
         self._settle()
-        super().reset()
+        super().reset()  # type: ignore[no-untyped-call]
 
     def save_state(self) -> llama_cpp.LlamaState:
         """Copies history and KV; see `llama_cpp.Llama.save_state`."""
@@ -341,7 +340,8 @@ class Llama(llama_cpp.Llama):  # type: ignore[misc]
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "drafting": self.drafting, "store": self.store}
+        inherited: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        return {**inherited, "drafting": self.drafting, "store": self.store}
 
 
 def _load(init: Callable[..., None], model_path: str, kwargs: dict[str, Any]) -> None:

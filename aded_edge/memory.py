@@ -91,9 +91,7 @@ class Memory:
         opened = self._store
         return self._try(lambda: opened.load_costs(key)) if opened is not None else None
 
-    def save_costs(
-        self, key: str, curve: dict[int, float], conditions: dict[str, object]
-    ) -> None:
+    def save_costs(self, key: str, curve: dict[int, float], conditions: dict[str, object]) -> None:
         """Keeps a cost curve."""
         opened = self._store
         if opened is not None and not opened.read_only:

@@ -46,7 +46,9 @@ class Progress:
         self._terminal = sys.stderr.isatty()
         self._started = self._spoke = time.monotonic()
         self._what = what
-        self._count = ""
+        self._count = self._cause = ""
+        self.error = "no reason given"
+        self._crashed = False
         if not self._terminal:
             say(f"{what} …")
 
@@ -63,6 +65,13 @@ class Progress:
             self._stage("installing")
         elif found := re.match(r"\s*\[\s*(\d+/\d+|\d+%)\]", line):
             self._count = f" [{found.group(1)}]"
+        elif found := re.search(r"connection broken by '\w+\(.*?: (.+?)[\"']?\)': /", line):
+            self._cause = f" ({found.group(1)})"  # which pip's last word does not mention
+        elif found := re.match(r"ERROR: (.+)|.*(No module named .+)", line):
+            self.error = (found.group(1) or found.group(2)) + self._cause
+            self._crashed = self.error == "Exception:"
+        elif self._crashed and line.strip():
+            self.error = line.strip()  # a traceback follows, and ends with the reason
 
     def tick(self) -> None:
         """Shows where things stand; called about once a second."""
@@ -117,31 +126,30 @@ class Runner:
                 pass_fds=[self._lock],
             ) as child,
         ):
+            progress = Progress(what)
             try:
-                last_error = self._follow(child, Progress(what), log.fileno())
+                self._follow(child, progress, log.fileno())
             except BaseException:
                 stop(child)
                 raise
         if child.returncode != 0:
-            raise InstallError(f"{what} failed: {last_error}; see {self._log}")
+            raise InstallError(f"{what} failed: {progress.error}; see {self._log}")
 
-    def _follow(self, child: subprocess.Popen[bytes], progress: Progress, log: int) -> str:
-        """Shows and keeps the child's output; returns the last line that tells of an error."""
+    def _follow(self, child: subprocess.Popen[bytes], progress: Progress, log: int) -> None:
+        """Shows and keeps the child's output until it ends."""
         assert child.stdout is not None
-        pipe, rest, last_error = child.stdout.fileno(), b"", f"{child.args!r} says nothing"
+        pipe, rest = child.stdout.fileno(), b""
         with selectors.DefaultSelector() as ready, contextlib.closing(progress):
             ready.register(pipe, selectors.EVENT_READ)
             while True:
                 if ready.select(timeout=1.0):
                     chunk = os.read(pipe, 1 << 16)
                     if not chunk:
-                        return last_error
+                        return
                     os.write(log, chunk)
                     *lines, rest = (rest + chunk).split(b"\n")
-                    for line in (raw.decode(errors="replace") for raw in lines):
-                        progress.read(line)
-                        if line.startswith("ERROR: ") or "No module named" in line:
-                            last_error = line.removeprefix("ERROR: ").strip()
+                    for line in lines:
+                        progress.read(line.decode(errors="replace"))
                 progress.tick()
                 if os.getppid() != self._parent:
                     raise KeyboardInterrupt  # the script was killed, and nobody waits for us

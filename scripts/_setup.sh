@@ -6,7 +6,9 @@
 # shellcheck shell=bash
 
 # How llama.cpp is compiled when the user does not say (CMAKE_ARGS=-DGGML_CUDA=on scripts/chat).
-DEFAULT_CMAKE_ARGS=""
+# Without llamafile's kernels a row of logits has the same bits at every batch width on a CPU, so
+# that greedy answers with drafts are those without, to the letter (NOTES.md).
+DEFAULT_CMAKE_ARGS="-DGGML_LLAMAFILE=OFF"
 
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
 PYTHON=$ROOT/.venv/bin/python

@@ -167,6 +167,19 @@ def test_no_network_is_named_as_the_cause(models: Path, monkeypatch: pytest.Monk
         fetch(SOURCE, models)
 
 
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("WARNING: x\nERROR: No match.\n", "No match"),
+        ("ERROR: Exception:\nTraceback (most recent call last):\nOSError: full\n", "OSError: full"),
+        ("Fatal: no such option\n", "Fatal: no such option"),
+        ("", "pip says nothing"),
+    ],
+)
+def test_pips_reason_fits_in_one_line(output: str, reason: str) -> None:
+    assert fetching._why(output) == reason
+
+
 def test_python_without_pip_gets_a_remedy(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching.importlib.util, "find_spec", lambda name: None)
 

@@ -266,6 +266,15 @@ def test_a_failed_step_says_why_and_where_the_rest_is(runner: Any, tmp_path: Pat
     assert "noise" in (tmp_path / "log").read_text()
 
 
+def test_a_crash_of_pip_is_told_by_its_last_line(runner: Any) -> None:
+    script = (
+        "echo 'ERROR: Exception:'; echo Traceback:; echo '  File x'; echo 'OSError: full'; exit 2"
+    )
+
+    with pytest.raises(installer.InstallError, match="OSError: full;"):
+        runner.run("installing packages", ["sh", "-c", script])
+
+
 def test_an_interrupted_step_leaves_no_process(runner: Any, tmp_path: Path) -> None:
     # The step interrupts us, as Ctrl-C would; its own child would tell of having been left alone.
     alive = tmp_path / "alive"

@@ -81,7 +81,8 @@ class Prompter:
         if not self._format:
             text = "\n\n".join(message["content"] for message in messages) + "\n\n"
             return list(self._llama.tokenize(text.encode(), add_bos=True, special=False))
-        result = self._format(messages=messages)
+        format_: Any = self._format
+        result = format_(messages=messages)
         return list(
             self._llama.tokenize(
                 result.prompt.encode(), add_bos=not result.added_special, special=True

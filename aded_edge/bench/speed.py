@@ -148,7 +148,16 @@ def _answer_dialog(
             tokens, seconds, steps, accepted = timed[name]
             same = tokens == timed[PLAIN][0]
             yield Answer(
-                visit, dialog.id, dialog.category, turn, name, tokens, seconds, steps, accepted, same
+                visit,
+                dialog.id,
+                dialog.category,
+                turn,
+                name,
+                tokens,
+                seconds,
+                steps,
+                accepted,
+                same,
             )
         messages.append({"role": "assistant", "content": prompter.text(timed[PLAIN][0])})
 
@@ -197,9 +206,7 @@ def summarise(settings: Settings, answers: list[Answer]) -> list[dict[str, Any]]
     categories = ["all", *dict.fromkeys(answer.category for answer in answers)]
     for visit in range(1, settings.visits + 1):
         for category in categories:
-            chosen = [
-                a for a in answers if a.visit == visit and category in ("all", a.category)
-            ]
+            chosen = [a for a in answers if a.visit == visit and category in ("all", a.category)]
             plain = {(a.dialog, a.turn): a for a in chosen if a.decoder == PLAIN}
             for name in settings.decoders:
                 own = [a for a in chosen if a.decoder == name]
@@ -252,5 +259,3 @@ def save(result: dict[str, Any], path: Path) -> None:
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise BenchError(f"cannot write {path}: {error}") from error
-
-

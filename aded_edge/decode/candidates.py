@@ -24,7 +24,7 @@ def _block_max(row: Any, start: int, stop: int) -> float:
     best = row[start]
     for i in range(start + 1, stop):
         best = max(best, row[i])
-    return best
+    return float(best)
 
 
 @njit(cache=True, nogil=True)

@@ -112,9 +112,7 @@ class Loop:
                 else:
                     self._learn(draft, walk, _NO_ROWS, _NO_CANDIDATES)
                 meter.lap("learning")
-                meter.step(
-                    len(tree), len(walk.path), len(walk.emitted), self.budget.plain_seconds
-                )
+                meter.step(len(tree), len(walk.path), len(walk.emitted), self.budget.plain_seconds)
 
     def _most_nodes(self) -> int:
         return min(self.budget.most_nodes, self.target.max_nodes)

@@ -106,6 +106,7 @@ class Meter:
         self, prompt_tokens: int = 0, seconds_prompt: float = 0.0, plain_because: str | None = None
     ) -> Stats:
         """The figures so far."""
+        seconds = self.seconds
         return Stats(
             prompt_tokens=prompt_tokens,
             tokens=self.tokens,
@@ -113,8 +114,11 @@ class Meter:
             drafted=self.drafted,
             accepted=self.accepted,
             seconds_prompt=seconds_prompt,
-            seconds=sum(self.seconds.values()),
+            seconds=sum(seconds.values()),
+            seconds_drafting=seconds["drafting"],
+            seconds_evaluating=seconds["evaluating"],
+            seconds_accepting=seconds["accepting"],
+            seconds_learning=seconds["learning"],
             seconds_plain=self.seconds_plain,
             plain_because=plain_because,
-            **{f"seconds_{phase}": seconds for phase, seconds in self.seconds.items()},
         )

@@ -101,9 +101,7 @@ class Calibration:
         """Counts the outcome of one raw estimate."""
         record(self.counts, cell, estimate, hit)
 
-    def absorb(
-        self, expected: npt.NDArray[np.float32], accepted: npt.NDArray[np.float32]
-    ) -> None:
+    def absorb(self, expected: npt.NDArray[np.float32], accepted: npt.NDArray[np.float32]) -> None:
         """Adds what an earlier process counted, float32 (CELLS,) each."""
         counts = self.counts
         counts[EXPECTED] += expected

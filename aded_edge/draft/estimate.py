@@ -41,9 +41,7 @@ def _give(tokens: Any, estimates: Any, count: int, token: int, share: float) -> 
 
 
 @njit(cache=True, nogil=True)
-def _blend_row(
-    table: Any, row: int, kappa: float, tokens: Any, estimates: Any, count: int
-) -> int:
+def _blend_row(table: Any, row: int, kappa: float, tokens: Any, estimates: Any, count: int) -> int:
     scale = 1.0 / (table.totals[row] + kappa)
     for i in range(count):
         estimates[i] *= kappa * scale
@@ -110,9 +108,7 @@ def blend(
 
 
 @njit(cache=True, nogil=True)
-def calibrate(
-    estimates: Any, count: int, kind: Any, counts: Any, probs: Any, cells: Any
-) -> None:
+def calibrate(estimates: Any, count: int, kind: Any, counts: Any, probs: Any, cells: Any) -> None:
     """Writes the calibrated probability and the cell of each raw estimate."""
     for i in range(count):
         cell = cell_of(int(kind[0]), kind[1], estimates[i])

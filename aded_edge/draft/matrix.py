@@ -41,7 +41,7 @@ class Table(NamedTuple):
     stamps: npt.NDArray[np.int32]  # (capacity,) clock at the last change
     tokens: npt.NDArray[np.int32]  # (capacity, SLOTS)
     weights: npt.NDArray[np.float32]  # (capacity, SLOTS), 0 = free
-    index: npt.NDArray[np.int32]  # (power of two,) row + 1, 0 = free
+    slots: npt.NDArray[np.int32]  # (power of two,) row + 1, 0 = free
     state: npt.NDArray[np.int64]  # (2,) rows used, clock
 
 
@@ -69,10 +69,10 @@ def _slot(key: int, mask: int) -> int:
 @njit(cache=True, nogil=True)
 def find(table: Any, key: int) -> int:
     """Row of `key`, or -1."""
-    mask = table.index.size - 1
+    mask = table.slots.size - 1
     slot = _slot(key, mask)
-    while table.index[slot] != 0:
-        row = table.index[slot] - 1
+    while table.slots[slot] != 0:
+        row = table.slots[slot] - 1
         if table.keys[row] == key:
             return row
         slot = (slot + 1) & mask
@@ -82,16 +82,16 @@ def find(table: Any, key: int) -> int:
 @njit(cache=True, nogil=True)
 def _find_or_add(table: Any, key: int) -> int:
     # The caller has reserved room: a new row always fits.
-    mask = table.index.size - 1
+    mask = table.slots.size - 1
     slot = _slot(key, mask)
-    while table.index[slot] != 0:
-        row = table.index[slot] - 1
+    while table.slots[slot] != 0:
+        row = table.slots[slot] - 1
         if table.keys[row] == key:
             return row
         slot = (slot + 1) & mask
     row = table.state[0]
     table.state[0] = row + 1
-    table.index[slot] = row + 1
+    table.slots[slot] = row + 1
     table.keys[row] = key
     table.totals[row] = 0.0
     for i in range(SLOTS):
@@ -187,13 +187,13 @@ def _absorb(
 
 
 @njit(cache=True, nogil=True)
-def _reindex(keys: Any, rows: int, index: Any) -> None:
-    mask = index.size - 1
+def _reindex(keys: Any, rows: int, slots: Any) -> None:
+    mask = slots.size - 1
     for row in range(rows):
         slot = _slot(keys[row], mask)
-        while index[slot] != 0:
+        while slots[slot] != 0:
             slot = (slot + 1) & mask
-        index[slot] = row + 1
+        slots[slot] = row + 1
 
 
 class Rows(NamedTuple):
@@ -235,9 +235,7 @@ class TrigramMatrix:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self.table)
 
-    def observe(
-        self, tokens: npt.NDArray[np.int32], start: int = 0, weight: float = 1.0
-    ) -> None:
+    def observe(self, tokens: npt.NDArray[np.int32], start: int = 0, weight: float = 1.0) -> None:
         """Counts each of `tokens[start:]` as a successor of what stands before it.
 
         Args:
@@ -375,7 +373,7 @@ def _copy(old: Table, rows: slice | IntArray, capacity: int) -> Table:
     for name in ("keys", "totals", "stamps", "tokens", "weights"):
         getattr(table, name)[:kept] = getattr(old, name)[rows]
     table.state[:] = kept, old.state[1]
-    _reindex(table.keys, kept, table.index)
+    _reindex(table.keys, kept, table.slots)
     return table
 
 

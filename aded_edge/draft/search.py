@@ -58,9 +58,7 @@ def _pop(heap: Any, size: int, probs: Any) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _context(
-    history: Any, root: int, tokens: Any, parents: Any, node: int, out: Any
-) -> int:
+def _context(history: Any, root: int, tokens: Any, parents: Any, node: int, out: Any) -> int:
     # The last CONTEXT tokens of history + root + path to `node`, at the end of `out`.
     at = CONTEXT
     while node >= 0 and at > 0:
@@ -310,9 +308,7 @@ def _puct(
     return used
 
 
-def puct(
-    table: Any, before: int, root: int, *, max_nodes: int = PUCT_NODES
-) -> DraftTree:
+def puct(table: Any, before: int, root: int, *, max_nodes: int = PUCT_NODES) -> DraftTree:
     """The tree of the paper: 150 iterations, depth 3 + 1, the 24 most visited drafts.
 
     Args:
@@ -346,18 +342,21 @@ def _most_visited(
     ends = ends[np.argsort(-visits[ends], kind="stable")][:PUCT_DRAFTS]
     paths: dict[tuple[int, ...], float] = {}
     for end in ends.tolist():
-        path, node = [], end
+        path: list[int] = []
+        node = end
         while node > 0:
             path.append(node)
             node = int(parents[node])
-        prob, words = 1.0, ()
+        prob = 1.0
+        words: tuple[int, ...] = ()
         for node in reversed(path):
             prob, words = prob * float(probs[node]), (*words, int(tokens[node]))
             if words in paths or len(paths) < max_nodes:
                 paths[words] = prob
         next_token, next_prob = _likeliest(table, words[-2] if len(words) > 1 else root, words[-1])
         if next_prob > 0.0 and len(paths) < max_nodes:
-            paths[(*words, next_token)] = prob * next_prob
+            longer = (*words, next_token)
+            paths[longer] = prob * next_prob
     order = sorted(paths, key=lambda words: (-paths[words], len(words)))
     places = {words: place for place, words in enumerate(order)}
     return DraftTree.build(

@@ -93,7 +93,7 @@ def _stood_at(log: Any, place: int, context: Any, end: int, length: int) -> bool
     capacity = log.tokens.size
     if place - length < log.state[0] - capacity:
         return False  # overwritten since
-    for i in range(1, length + 1):
+    for i in range(1, length + 1):  # noqa: SIM110 - Numba has no all() of a generator
         if log.tokens[(place - i) % capacity] != context[end - i]:
             return False
     return True

@@ -188,6 +188,7 @@ class LlamaTarget:
 
     def _bind_batch(self) -> Any:
         batch = llama_cpp.llama_batch()
+        kind: Any
         for name, array, kind in (
             ("token", self._tokens, ctypes.c_int32),
             ("pos", self._positions, ctypes.c_int32),
@@ -223,7 +224,8 @@ def open_tree_context(llama: llama_cpp.Llama) -> None:
         ) from error
     llama._ctx = llama._stack.enter_context(contextlib.closing(context))
     if llama._lora_adapter is not None:
-        adapters = (inner.llama_adapter_lora_p_ctypes * 1)(llama._lora_adapter)
+        adapter: Any = llama._lora_adapter
+        adapters = (inner.llama_adapter_lora_p_ctypes * 1)(adapter)
         scales = (ctypes.c_float * 1)(llama.lora_scale)
         if inner.llama_set_adapters_lora(llama._ctx.ctx, adapters, 1, scales):
             raise ModelError(f"the LoRA adapter {llama.lora_path!r} does not fit this model")

@@ -120,7 +120,8 @@ class ScriptedTarget:
 
     def logits(self) -> Float32Array:
         """float32 (n_vocab,): logits behind the last token of the history."""
-        return self._rows[self.row]
+        row: Float32Array = self._rows[self.row]
+        return row
 
     def behind(self, path: Sequence[int]) -> Float32Array:
         """The known logits float32 (n_vocab,) behind the history and then `path`."""

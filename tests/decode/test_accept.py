@@ -34,7 +34,7 @@ def test_a_sibling_can_be_confirmed_too():
 
 
 def test_a_choice_confirms_no_node_of_another_branch():
-    result, rows = walk([8, 6])
+    result, _ = walk([8, 6])
     assert (result.path, result.emitted) == ([1], [8, 6])
 
 

@@ -118,9 +118,7 @@ def test_settling_can_be_interrupted_anywhere_and_run_again(target, monkeypatch,
     with monkeypatch.context() as patch:
         for name in ("seq_rm", "seq_cp", "seq_keep"):
             full = f"llama_memory_{name}"
-            patch.setattr(
-                target_module.llama_cpp, full, interrupting(getattr(llama_cpp, full))
-            )
+            patch.setattr(target_module.llama_cpp, full, interrupting(getattr(llama_cpp, full)))
         with pytest.raises(KeyboardInterrupt):
             target.settle()
     target.settle()
