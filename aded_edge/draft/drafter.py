@@ -119,8 +119,8 @@ class AdaptiveDrafter:
         matrix: TrigramMatrix | None = None,
         spans: Spans | None = None,
     ) -> None:
-        self.matrix = matrix or TrigramMatrix()
-        self.spans = spans or Spans()
+        self.matrix = TrigramMatrix() if matrix is None else matrix
+        self.spans = Spans() if spans is None else spans
         self.calibration = Calibration()
         self.max_leaves = max_leaves
         self.max_depth = max_depth

@@ -1,0 +1,165 @@
+"""Copied spans against a list of tokens that is searched from its end.
+
+The tables hold WAYS places per hash, so a place may give way to another context's. What must hold:
+everything found is true and newest first, and nothing is lost where no other context shares a hash.
+"""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aded_edge.draft.spans import LENGTHS, SEPARATOR, WAYS, Spans, _bucket
+from tests import naive
+from tests.naive import ids
+
+ROOMY = 1 << 14
+
+tokens = st.integers(-1, 2)  # few, so that contexts come back
+texts = st.lists(tokens, max_size=40)
+appends = st.tuples(st.just("append"), texts, st.integers(0, 6))
+extends = st.tuples(st.just("extend"), st.lists(st.integers(0, 2), max_size=9), st.just(0))
+contexts = st.lists(st.integers(0, 2), min_size=1, max_size=12)
+
+
+def filled(calls, capacity):
+    """The same calls made to the real spans and to the reference."""
+    spans, reference = Spans(capacity), naive.Spans(capacity)
+    for call, text, start in calls:
+        if call == "append":
+            start = min(start, len(text))
+            spans.append(ids(*text), start)
+            reference.append(text, start)
+        else:
+            spans.extend(ids(*text))
+            reference.extend(text)
+    return spans, reference
+
+
+def is_subsequence(part, whole):
+    rest = iter(whole)
+    return all(item in rest for item in part)
+
+
+def shares_its_hash(log, context, length, capacity):
+    """Another context of this length in the log has the hash of this one."""
+    runs = [log[i : i + length] for i in range(len(log) - length + 1)]
+    others = {tuple(run) for run in runs if min(run) >= 0} - {tuple(context[-length:])}
+    mask = capacity // 2 - 1
+    own = _bucket(ids(*context), len(context), length, mask)
+    return any(_bucket(ids(*other), length, length, mask) == own for other in others)
+
+
+@given(st.lists(appends | extends, max_size=8), contexts)
+def test_all_places_are_found_newest_first(calls, context):
+    spans, reference = filled(calls, ROOMY)
+    found, expected = spans.lookup(ids(*context)), reference.lookup(context, LENGTHS)
+    for length in LENGTHS:
+        if length <= len(context) and shares_its_hash(reference.tokens, context, length, ROOMY):
+            assert is_subsequence(
+                found.get(length, []), reference.successors(context, length)
+            )
+        else:
+            assert found.get(length) == expected.get(length)
+
+
+@given(st.lists(appends | extends, min_size=4, max_size=30), contexts)
+def test_in_a_ring_that_wraps_everything_found_is_true(calls, context):
+    spans, reference = filled(calls, 64)
+    for length, found in spans.lookup(ids(*context)).items():
+        assert len(found) <= WAYS
+        assert is_subsequence(found, reference.successors(context, length))
+
+
+def test_the_hash_decides_nothing_where_contexts_collide():
+    """With 32 buckets almost every context shares its own; what is found must still be true."""
+    rng = np.random.default_rng(3)
+    text = rng.integers(0, 12, 64).tolist()
+    spans, reference = filled([("append", text[1:], 0)], 64)
+    hits = 0
+    for end in range(3, len(text)):
+        found = spans.lookup(ids(*text[:end]))
+        hits += len(found)
+        for length, followers in found.items():
+            assert is_subsequence(followers, reference.successors(text[:end], length))
+    assert hits > 20
+    assert spans.lookup(ids(12, 13, 14, 15, 16, 17, 18, 19)) == {}
+
+
+def test_a_place_that_was_overwritten_is_never_returned():
+    spans = Spans(64)
+    spans.append(ids(1, 2, 3, 4))
+    assert spans.lookup(ids(1, 2, 3)) == {3: [4]}
+    spans.extend(np.arange(100, 160, dtype=np.int32))  # 65 with the first separator
+    assert spans.lookup(ids(1, 2, 3)) == {3: [4]}
+    spans.extend(ids(160))  # takes the place of the 1
+    assert spans.lookup(ids(1, 2, 3)) == {}
+
+
+def test_a_text_longer_than_the_ring_leaves_its_end():
+    spans = Spans(64)
+    spans.append(np.arange(1000, dtype=np.int32))
+    assert len(spans) == 64
+    assert spans.tail(3).tolist() == [997, 998, 999]
+    assert spans.tail(1000).tolist() == list(range(936, 1000))
+    assert spans.lookup(ids(996, 997, 998)) == {3: [999]}
+    assert spans.lookup(ids(935, 936, 937)) == {}
+
+
+@given(st.lists(st.integers(0, 2), max_size=80), st.lists(st.integers(1, 12), max_size=20))
+def test_extending_is_appending_the_whole(text, cuts):
+    whole, pieces = Spans(64), Spans(64)
+    whole.append(ids(*text))
+    pieces.append(ids())
+    at = 0
+    for length in [*cuts, len(text)]:
+        pieces.extend(ids(*text[at : at + length]))
+        at += length
+    assert all(np.array_equal(*pair) for pair in zip(pieces.log, whole.log, strict=True))
+
+
+def test_a_context_may_begin_in_what_was_logged_before():
+    spans = Spans(64)
+    spans.append(ids(1, 2, 3))
+    spans.extend(ids(4))
+    assert spans.lookup(ids(1, 2, 3)) == {3: [4]}
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=40), st.integers(0, 40), contexts)
+def test_context_leads_to_what_follows_but_is_not_noted_itself(text, start, context):
+    start = min(start, len(text))
+    spans, reference = filled([("append", text, start)], ROOMY)
+    for length, found in spans.lookup(ids(*context)).items():
+        assert is_subsequence(found, reference.successors(context, length))
+    only_context = Spans(64)
+    only_context.append(ids(*text), len(text))
+    assert only_context.lookup(ids(*context)) == {}
+
+
+def test_no_span_reaches_across_a_separator():
+    spans = Spans(64)
+    spans.append(ids(1, 2, 3, SEPARATOR, 4, 5))
+    spans.append(ids(6))
+    spans.extend(ids(7))
+    for context in ((1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 6)):
+        assert spans.lookup(ids(*context)) == {}
+
+
+def test_a_repeated_successor_is_told_twice():
+    """Two places that agree are more evidence than one."""
+    spans = Spans(64)
+    spans.append(ids(1, 2, 3, 4, 9, 1, 2, 3, 4))
+    assert spans.lookup(ids(1, 2, 3)) == {3: [4, 4]}
+
+
+def test_token_ids_may_be_as_high_as_they_get():
+    spans = Spans(64)
+    high = 2**31 - 1
+    spans.append(ids(high, high - 1, high, high - 2))
+    assert spans.lookup(ids(high, high - 1, high)) == {3: [high - 2]}
+
+
+@given(st.integers(0, 5000))
+def test_the_capacity_is_a_power_of_two_that_holds_what_was_asked_for(capacity):
+    held = Spans(capacity).log.tokens.size
+    assert max(capacity, 64) <= held < 2 * max(capacity, 64)
+    assert held & (held - 1) == 0
