@@ -131,7 +131,7 @@ class Llama(llama_cpp.Llama):
         if known is not None:
             return CostCurve(known)
         log.info("measuring what an evaluation costs here (once, about two seconds) ...")
-        length = min(_MEASURED_HISTORY, self._n_ctx // 4)
+        length = min(_MEASURED_HISTORY, len(self.input_ids) // 4)
         vocabulary = np.random.default_rng(0).integers(0, self._n_vocab, length + 64, np.int32)
         self.eval(vocabulary[:length].tolist())
         chain = np.arange(-1, 63, dtype=np.int32)

@@ -305,7 +305,7 @@ def top_candidates(logits, k):
     logits = logits.astype(np.float64)
     odds = np.exp(logits - logits.max())
     order = np.argsort(-logits, kind="stable")[:k]
-    kept = odds[odds > np.exp(-12.0)].sum()
+    kept = odds[odds > np.exp(-8.0)].sum()
     return order, odds[order] / odds.sum(), odds[order] / kept
 
 

@@ -211,7 +211,7 @@ def open_tree_context(llama: llama_cpp.Llama) -> None:
     """
     internals, inner = llama_cpp._internals, llama_cpp.llama_cpp
     llama._ctx.close()
-    llama.context_params.n_seq_max = MAX_LEAVES
+    llama.context_params.n_seq_max = min(MAX_LEAVES, llama.n_batch)
     llama.context_params.kv_unified = True
     try:
         context = internals.LlamaContext(
