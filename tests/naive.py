@@ -80,7 +80,7 @@ class Matrix:
     def contents(self):
         """Context -> (total, stamp, token -> weight)."""
         return {
-            context: (total, stamp, {token: weight for token, weight in slots})
+            context: (total, stamp, dict(slots))
             for context, (total, stamp, slots) in self.rows.items()
         }
 
@@ -259,7 +259,7 @@ def puct(successors, before, root, max_nodes):
             if not node.children:
                 break
             node.visits += 1
-            node = max(node.children, key=lambda child: child.score(node.visits))  # noqa: B023
+            node = max(node.children, key=lambda child: child.score(node.visits))
             path.append(node)
         for step in path:
             step.value += step.prob

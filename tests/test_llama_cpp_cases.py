@@ -105,21 +105,20 @@ def test_the_low_level_sampler_works_on_our_context(load, plain):
 
     llama = load(**SMALL)
     tokens = prompt_tokens(llama, FOX)
-    plain._ctx.kv_cache_clear()
-    expected = four(plain._ctx, tokens)
-    plain._ctx.kv_cache_clear()
-    plain.reset()
-    llama.reset()
-    llama._ctx.kv_cache_clear()
-    assert four(llama._ctx, tokens) == expected
+    chosen = []
+    for model in (llama, plain):
+        model.reset()
+        model._ctx.kv_cache_clear()
+        chosen.append(four(model._ctx, tokens))
+        model._ctx.kv_cache_clear()
+    assert chosen[0] == chosen[1]
 
 
 def test_completion_greedy(pair):
     ours, theirs = pair(n_ctx=32, n_batch=32, n_ubatch=32, flash_attn=True)
     arguments = {"max_tokens": 6, "top_k": 50, "top_p": 0.9, "temperature": 0.0, "seed": 1337}
     expected = said(theirs.create_completion(FOX, **arguments))
-    assert said(ours.create_completion(FOX, **arguments)) == expected
-    assert "jumps over the lazy dog" in expected
+    assert said(ours.create_completion(FOX, **arguments)) == expected != ""
 
 
 def test_completion_with_a_grammar(llama, plain):
@@ -203,8 +202,9 @@ def test_a_prompt_that_was_edited_is_read_again(pair):
 
 
 def test_a_prompt_that_is_the_history_is_not_evaluated_again(load, monkeypatch):
-    expected = greedy(load(**SMALL), prompt_tokens(llama := load(**SMALL)))
+    fresh, llama = load(**SMALL), load(**SMALL)
     tokens = prompt_tokens(llama)
+    expected = greedy(fresh, tokens)
     llama.eval(tokens)
     assert llama.n_tokens == len(tokens)
     assert llama.input_ids[: llama.n_tokens].tolist() == tokens
@@ -220,12 +220,12 @@ def test_a_prompt_that_is_the_history_is_not_evaluated_again(load, monkeypatch):
 
 
 def test_a_loaded_state_is_evaluated_before_it_is_sampled(load):
-    tokens = prompt_tokens(source := load(**SMALL))
+    source, loaded = load(**SMALL), load(**SMALL)
+    tokens = prompt_tokens(source)
     source.eval(tokens)
     state = source.save_state()
     expected = greedy(source, tokens)
 
-    loaded = load(**SMALL)
     loaded.eval([*tokens[:-1], loaded.token_nl()])
     assert loaded.sample(temp=0.0, idx=len(tokens) - 1) != expected[0]
     loaded.load_state(state)
@@ -240,8 +240,8 @@ def test_a_loaded_state_is_evaluated_before_it_is_sampled(load):
 def test_a_cache_is_hit(pair, monkeypatch, tmp_path, writer, kind):
     """A cache that llama_cpp.Llama filled serves ours too."""
     ours, theirs = pair(**SMALL)
-    disk = llama_cpp.LlamaDiskCache(str(tmp_path)) if kind == "disk" else None
-    cache = disk or llama_cpp.LlamaRAMCache()
+    on_disk = kind == "disk"
+    cache = llama_cpp.LlamaDiskCache(str(tmp_path)) if on_disk else llama_cpp.LlamaRAMCache()
     arguments = {"max_tokens": 1, "temperature": 0.0, "seed": 1337}
     tokens = prompt_tokens(ours)
     expected = theirs.create_completion(tokens, **arguments)
@@ -291,9 +291,7 @@ def test_embeddings_one_by_one_and_in_a_batch(embedder):
 
 def test_embeddings_are_those_of_llama_cpp(embedder, options):
     pooling = llama_cpp.LLAMA_POOLING_TYPE_MEAN
-    theirs = llama_cpp.Llama(
-        **{**options, "n_ctx": 64}, embedding=True, pooling_type=pooling
-    )
+    theirs = llama_cpp.Llama(**{**options, "n_ctx": 64}, embedding=True, pooling_type=pooling)
     expected = theirs.create_embedding(["Hello World", "tides"])
     theirs.close()
     actual = embedder.create_embedding(["Hello World", "tides"])

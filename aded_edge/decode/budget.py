@@ -24,6 +24,9 @@ WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 MARGIN = 1.02
 """A draft must promise this much over plain decoding: what drafting itself costs, and doubt."""
 
+_STEP_DOWN = 1.4
+"""The most that a width can cost in terms of a wider one; 1.25 was seen."""
+
 _SCALE_RATE = 0.05
 _RATIO_RATE = 0.02
 _SURPRISE = 0.25
@@ -99,7 +102,17 @@ def measure(
                 break
         if time.perf_counter() - start > seconds:
             break
-    return CostCurve({width: max(min(t), min(times[1])) for width, t in times.items()})
+    return CostCurve(_plausible({width: min(t) for width, t in times.items()}))
+
+
+def _plausible(fastest: dict[int, float]) -> dict[int, float]:
+    # Kernels take rows in groups, so a wider batch can cost a little less, but not half: such a
+    # step down means that the narrower one was disturbed in every round.
+    curve, wider = {}, float("inf")
+    for width in sorted(fastest, reverse=True):
+        curve[width] = max(min(fastest[width], _STEP_DOWN * wider), fastest[1])
+        wider = min(wider, curve[width])
+    return curve
 
 
 @njit(cache=True, nogil=True)

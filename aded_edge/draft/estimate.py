@@ -1,7 +1,7 @@
 """How likely each next token is: the estimates of all context lengths, blended.
 
 From the shortest context to the longest, each length's weights are added to kappa times the
-estimate of the shorter ones (DESIGN.md, section 5), so a long match speaks loudest and a length
+estimate of the shorter ones, so a long match speaks loudest and a length
 without a match changes nothing.
 
 Knows the arrays of the matrix, the spans and the calibration. Does not know trees or histories

@@ -55,9 +55,7 @@ def test_all_places_are_found_newest_first(calls, context):
     found, expected = spans.lookup(ids(*context)), reference.lookup(context, LENGTHS)
     for length in LENGTHS:
         if length <= len(context) and shares_its_hash(reference.tokens, context, length, ROOMY):
-            assert is_subsequence(
-                found.get(length, []), reference.successors(context, length)
-            )
+            assert is_subsequence(found.get(length, []), reference.successors(context, length))
         else:
             assert found.get(length) == expected.get(length)
 

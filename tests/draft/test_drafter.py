@@ -1,0 +1,342 @@
+"""The drafter: what one learned step by step, and what another has from it."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aded_edge.decode.budget import FixedBudget
+from aded_edge.decode.loop import Loop
+from aded_edge.draft.calibration import ACCEPTED, EXPECTED, NEW_EXPECTED, TRUST
+from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter, Step
+from aded_edge.draft.estimate import CONTEXT
+from aded_edge.draft.matrix import LEAST_PROB, MOST_WEIGHT, TrigramMatrix
+from aded_edge.draft.search import PUCT_NODES
+from aded_edge.draft.spans import LENGTHS, Spans
+from aded_edge.draft.tree import DraftTree
+from aded_edge.target.scripted import ScriptedTarget
+from tests import naive
+from tests.naive import contents, ids
+
+VOCABULARY = 14  # less than a row's slots, and little enough that contexts come back
+ROOM = 1 << 12
+
+
+def fresh(kind=AdaptiveDrafter, **options):
+    return kind(matrix=TrigramMatrix(), spans=Spans(ROOM), **{"keep_news": True, **options})
+
+
+class Cut(FixedBudget):
+    """Evaluates no more than the first nodes of a draft."""
+
+    def __init__(self, most):
+        super().__init__(16)
+        self.most = most
+
+    def cut(self, tree):
+        return tree.prefix(self.most)
+
+
+class Recorder:
+    """Passes on to a drafter, and keeps the steps that it was shown."""
+
+    def __init__(self, drafter):
+        self.drafter = drafter
+        self.steps = []
+
+    def draft(self, *arguments):
+        return self.drafter.draft(*arguments)
+
+    def learn(self, step):
+        self.steps.append(step)
+        self.drafter.learn(step)
+
+
+def greedy(row, logits):
+    return int(logits.argmax())
+
+
+def taught(drafter, prompts, tokens, cut=4, seed=0):
+    """Generates behind each prompt, as `Llama` does; returns the steps."""
+    target = ScriptedTarget.ngram(VOCABULARY, order=3, seed=seed, sharpness=2.0)
+    recorder = Recorder(drafter)
+    for prompt in prompts:
+        target.read(prompt)
+        drafter.read(target.history, 0)
+        stream = Loop(target, recorder, Cut(cut)).run(greedy)
+        text = list(islice(stream, tokens))
+        stream.close()
+        assert len(text) == tokens
+    return recorder.steps
+
+
+prompts = st.lists(
+    st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=9), min_size=1, max_size=3
+)
+
+
+def assert_drafts_alike(one, other):
+    """Behind everything that one of them logged, both draft the same."""
+    text = one.spans.tail(ROOM)
+    text = text[text >= 0]
+    drafted = 0
+    for end in range(len(text)):
+        trees = [drafter.draft(text[:end], int(text[end]), 12) for drafter in (one, other)]
+        assert trees[0].tokens.tolist() == trees[1].tokens.tolist()
+        assert trees[0].parents.tolist() == trees[1].parents.tolist()
+        assert trees[0].probs == pytest.approx(trees[1].probs, rel=1e-4)
+        drafted += len(trees[0])
+    assert drafted, "two drafters that know nothing agree, too"
+
+
+@given(prompts, st.integers(0, 8), st.integers(0, 9))
+def test_a_fresh_drafter_that_absorbs_what_was_learned_drafts_alike(prompts, cut, seed):
+    teacher, student = fresh(), fresh()
+    taught(teacher, prompts, 30, cut, seed)
+    student.absorb(teacher.take_learned())
+    assert_drafts_alike(teacher, student)
+
+
+def test_what_was_learned_turn_by_turn_adds_up():
+    teacher, student = fresh(), fresh()
+    target = ScriptedTarget.ngram(VOCABULARY, order=3, sharpness=2.0)
+    known = 0
+    for length in (5, 20, 26, 32):  # each turn's prompt goes on from the history before it
+        target.read([*target.history.tolist(), *range(length - 5, length)][:length])
+        teacher.read(target.history, known)
+        stream = Loop(target, teacher, Cut(4)).run(greedy)
+        list(islice(stream, 10))
+        stream.close()
+        known = len(target.history)
+        student.absorb(teacher.take_learned())
+    weights = [total for total, _, _ in contents(teacher.matrix).values()]
+    assert max(weights) <= MOST_WEIGHT / 2, "rows are halved at other times when added up"
+    assert_drafts_alike(teacher, student)
+
+
+def test_all_that_is_known_can_be_handed_on_at_once():
+    teacher, second, third = fresh(), fresh(), fresh()
+    taught(teacher, [[1, 2, 3]], 30)
+    second.absorb(teacher.take_learned())
+    taught(second, [[4, 5, 6]], 30)
+    third.absorb(second.everything())
+    assert_drafts_alike(second, third)
+
+
+def test_what_was_learned_is_taken_once():
+    drafter = fresh()
+    taught(drafter, [[1, 2, 3]], 10)
+    assert not drafter.take_learned().is_empty
+    again = drafter.take_learned()
+    assert again.is_empty
+    assert not np.any(again.expected)
+    assert not np.any(again.accepted)
+
+
+def test_what_was_absorbed_is_not_learned_anew():
+    teacher, student = fresh(), fresh()
+    taught(teacher, [[1, 2, 3]], 10)
+    student.absorb(teacher.take_learned())
+    assert student.take_learned().is_empty
+    assert not np.any(student.calibration.counts[NEW_EXPECTED:])
+
+
+def test_a_drafter_that_is_not_asked_to_keeps_no_news():
+    drafter = fresh(keep_news=False)
+    taught(drafter, [[1, 2, 3]], 10)
+    assert drafter.take_learned().is_empty
+
+
+def test_what_was_taken_does_not_change_when_the_callers_arrays_do():
+    drafter, text = fresh(), ids(1, 2, 3, 4)
+    drafter.read(text)
+    text[:] = 9
+    assert drafter.take_learned().tokens.tolist() == [-1, 1, 2, 3, 4]
+
+
+def flat(rows):
+    """(context, token) -> weight; the row's total under the token None."""
+    weights = {(c, None): total for c, (total, _, _) in rows.items()}
+    return weights | {(c, t): w for c, (_, _, held) in rows.items() for t, w in held.items()}
+
+
+def teach(matrix, spans, calibration, step):
+    """What one step teaches, told to the references one after another."""
+    draft, emitted = step.draft, step.emitted.tolist()
+    for parent, token in zip(step.parents.tolist(), emitted, strict=True):
+        for node in np.flatnonzero(draft.parents == parent):
+            estimate = float(draft.estimates[node])
+            calibration.record(int(draft.cells[node]), estimate, draft.tokens[node] == token)
+    before = spans.tokens[-2:]
+    spans.extend(emitted)
+    matrix.observe([*before, *emitted], len(before))
+    matrix.observe_top(*(array.tolist() for array in step[-4:]))
+
+
+@given(prompts, st.integers(0, 8), st.integers(0, 9))
+def test_a_step_teaches_matrix_spans_and_calibration(prompts, cut, seed):
+    drafter = fresh()
+    steps = iter(taught(drafter, prompts, 20, cut, seed))
+    matrix, spans, calibration = naive.Matrix(), naive.Spans(ROOM), naive.Calibration()
+    for prompt in prompts:
+        matrix.observe(prompt)
+        spans.append(prompt)
+        generated = 0
+        while generated < 20:
+            step = next(steps)
+            generated += len(step.emitted)
+            teach(matrix, spans, calibration, step)
+    assert next(steps, None) is None
+    assert flat(contents(drafter.matrix)) == pytest.approx(flat(matrix.contents()), rel=1e-4)
+    assert drafter.spans.tail(ROOM).tolist() == spans.tokens
+    counts, cells = drafter.calibration.counts, calibration.cells
+    assert set(np.flatnonzero(counts[EXPECTED]).tolist()) == set(cells)
+    for cell, sums in cells.items():
+        assert counts[[EXPECTED, ACCEPTED], cell].tolist() == pytest.approx(sums, rel=1e-4)
+
+
+#   7 (cell 3) ┬ 8 (cell 5)        1 stands beside 7, and 9 below 8
+#              └ 4 (cell 6)
+DRAFT = DraftTree(
+    ids(7, 1, 8, 4, 9),
+    ids(-1, -1, 0, 0, 2),
+    np.asarray([0.5, 0.4, 0.3, 0.2, 0.1], np.float32),
+    np.asarray([0.5, 0.25, 0.5, 0.25, 0.75], np.float32),
+    np.asarray([3, 4, 5, 6, 7], np.int16),
+)
+
+
+def step(parents, emitted, befores=(), lasts=(), tokens=(), probs=()):
+    top = ids(*tokens).reshape(len(lasts), -1 if tokens else 1)
+    return Step(
+        DRAFT,
+        ids(*parents),
+        ids(*emitted),
+        ids(*befores),
+        ids(*lasts),
+        top,
+        np.asarray(probs, np.float32).reshape(top.shape),
+    )
+
+
+def outcomes(drafter):
+    expected, accepted = drafter.calibration.counts[[EXPECTED, ACCEPTED]]
+    return {int(c): (expected[c], accepted[c]) for c in np.flatnonzero(expected)}
+
+
+def test_nodes_that_were_cut_off_have_an_outcome_too():
+    """Node 0 alone was evaluated and confirmed; then the target said 4, which was cut off."""
+    drafter = fresh()
+    drafter.learn(step([-1, 0], [7, 4], [5, 6], [6, 7], [[7], [4]], [[0.5], [0.5]]))
+    assert outcomes(drafter) == {3: (0.5, 1), 4: (0.25, 0), 5: (0.5, 0), 6: (0.25, 1)}
+
+
+def test_a_step_that_stopped_at_once_teaches_what_was_evaluated():
+    drafter = fresh()
+    drafter.read(ids(5, 6))
+    drafter.learn(step([], [], [5], [6], [[7, 8]], [[0.5, 0.25]]))
+    assert outcomes(drafter) == {}
+    assert drafter.spans.tail(ROOM).tolist() == [-1, 5, 6]
+    assert contents(drafter.matrix)[5, 6][2] == {7: 0.5, 8: 0.25}
+    assert_learned_alike(drafter)
+
+
+def test_a_step_whose_rows_were_lost_teaches_what_was_emitted():
+    drafter = fresh()
+    drafter.read(ids(5, 6))
+    drafter.learn(step([-1], [7]))
+    assert outcomes(drafter) == {3: (0.5, 1), 4: (0.25, 0)}
+    assert contents(drafter.matrix)[5, 6][2] == {7: 1.0}
+    assert_learned_alike(drafter)
+
+
+def assert_learned_alike(drafter):
+    """What is handed on is what was learned: rows, tokens and outcomes."""
+    student = fresh()
+    student.absorb(drafter.take_learned())
+    assert flat(contents(student.matrix)) == flat(contents(drafter.matrix))
+    tail = drafter.spans.tail(ROOM)
+    assert student.spans.tail(len(tail)).tolist() == tail.tolist()
+    assert outcomes(student) == outcomes(drafter)
+    assert student.calibration.counts[TRUST] == pytest.approx(drafter.calibration.counts[TRUST])
+
+
+def test_candidates_that_are_hardly_likely_teach_nothing():
+    drafter = fresh()
+    drafter.learn(step([], [], [5], [6], [[7, 8]], [[0.5, LEAST_PROB / 2]]))
+    assert contents(drafter.matrix)[5, 6][2] == {7: 0.5}
+    assert_learned_alike(drafter)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(0, 40))
+def test_a_prompt_read_in_two_parts_is_read_as_a_whole(text, start):
+    start = min(start, len(text))
+    whole, parts = fresh(), fresh()
+    whole.read(ids(*text))
+    parts.read(ids(*text[:start]))
+    parts.read(ids(*text), start)
+    assert flat(contents(parts.matrix)) == flat(contents(whole.matrix))
+    for end in range(1, len(text)):
+        context = ids(*text[:end])
+        if len(set(text[max(end - CONTEXT, 0) : end])) == min(end, CONTEXT):
+            assert parts.spans.lookup(context) == whole.spans.lookup(context)
+    assert_learned_alike(parts)
+
+
+def test_a_part_of_a_prompt_is_found_by_the_context_before_it():
+    drafter = fresh()
+    drafter.read(ids(*range(20)), 12)
+    assert drafter.spans.lookup(ids(*range(12))) == {length: [12] for length in LENGTHS}
+    assert drafter.spans.lookup(ids(*range(11))) == {}
+    assert (10, 11) in contents(drafter.matrix)
+    assert (9, 10) not in contents(drafter.matrix)
+
+
+def test_a_matrix_and_spans_that_are_given_are_used_though_empty():
+    matrix, spans = TrigramMatrix(), Spans(64)
+    drafter = AdaptiveDrafter(matrix=matrix, spans=spans)
+    assert drafter.matrix is matrix
+    assert drafter.spans is spans
+
+
+def test_more_is_drafted_the_second_time():
+    """The point of it all: what the target said once is drafted when it comes again."""
+    drafter = fresh()
+    accepted = []
+    for _ in range(3):
+        steps = taught(drafter, [[1, 2, 3]], 40, cut=8)
+        accepted.append(sum(len(step.emitted) - 1 for step in steps))
+    assert accepted[0] < accepted[1] <= accepted[2]
+    assert accepted[2] > 25
+
+
+def test_the_bounds_given_hold_for_every_draft():
+    drafter = fresh(max_leaves=2, max_depth=3, least=0.1)
+    taught(drafter, [[1, 2, 3]], 40, cut=8)
+    for token in range(VOCABULARY):
+        tree = drafter.draft(ids(1), token, 16)
+        ends = set(range(len(tree))) - set(tree.parents.tolist())
+        depths = [len(naive.path_to(i, tree.tokens, tree.parents)) for i in range(len(tree))]
+        assert len(ends) <= 2
+        assert max(depths, default=0) <= 3
+        assert all(tree.probs >= np.float32(0.1))
+
+
+def test_the_papers_drafter_needs_two_tokens_and_keeps_its_bound():
+    drafter = fresh(PaperDrafter)
+    drafter.read(np.random.default_rng(0).integers(0, 30, 8000).astype(np.int32))
+    assert len(drafter.draft(ids(), 4, 100)) == 0
+    assert len(drafter.draft(ids(3), 4, 1000)) == PUCT_NODES
+    assert len(drafter.draft(ids(9, 3), 4, 7)) == 7
+
+
+def test_the_papers_drafter_learns_as_the_other_does():
+    paper, ours = fresh(PaperDrafter), fresh()
+    steps = taught(paper, [[1, 2, 3]], 30)
+    ours.read(ids(1, 2, 3))
+    for each in steps:
+        ours.learn(each)
+    assert flat(contents(paper.matrix)) == flat(contents(ours.matrix))
+    assert outcomes(paper) == {}, "its nodes have no cells"
