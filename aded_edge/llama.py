@@ -86,6 +86,7 @@ class Llama(llama_cpp.Llama):
         self._stack = contextlib.ExitStack()
         self._memory: Memory | None = None
         self._target: LlamaTarget | None = None
+        self._curve: CostCurve | None = None
         self.drafting = check_drafting(drafting)
         self.store = check_store(store, default_store_path())
         check_names(kwargs, _ARGUMENTS)
@@ -119,7 +120,7 @@ class Llama(llama_cpp.Llama):
             drafter.keep_news = True
             self._memory = Memory(self.store)
             self._memory.load(model_fingerprint(self), model_name(self), drafter)
-        curve = self._cost_curve(self._target)
+        self._curve = curve = self._cost_curve(self._target)
         if self.drafting == "paper":
             return Loop(self._target, drafter, FixedBudget(PUCT_NODES, curve.scale))
         return Loop(self._target, drafter, CostBudget(curve))
@@ -329,6 +330,10 @@ class Llama(llama_cpp.Llama):
         if target is not None:
             target.close()
         memory, self._memory = self._memory, None
+        curve, self._curve = self._curve, None
+        if memory is not None and curve is not None:
+            conditions = cost_conditions(self)  # the steps have kept the curve up to date
+            memory.save_costs(cost_key(conditions), curve.seconds(), conditions)
         if memory is not None:
             memory.close()
         super().close()

@@ -115,8 +115,13 @@ class Memory:
     # The jobs of the thread.
 
     def _submit(self, job: Callable[..., object], *arguments: object) -> None:
-        # A fault of ours must not vanish in a future that nobody asks.
-        self._worker.submit(job, *arguments).add_done_callback(Future.result)
+        try:
+            future = self._worker.submit(job, *arguments)
+        except RuntimeError:  # the interpreter ends and starts no thread any more
+            job(*arguments)
+        else:
+            # A fault of ours must not vanish in a future that nobody asks.
+            future.add_done_callback(Future.result)
 
     def _keep(
         self, model: store.ModelStore, learned: store.Learned, whole: store.Learned | None

@@ -11,7 +11,6 @@ from aded_edge.decode.budget import FixedBudget
 from aded_edge.decode.loop import Loop
 from aded_edge.draft.calibration import ACCEPTED, EXPECTED, NEW_EXPECTED, TRUST
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter, Step
-from aded_edge.draft.estimate import CONTEXT
 from aded_edge.draft.matrix import LEAST_PROB, MOST_WEIGHT, TrigramMatrix
 from aded_edge.draft.search import PUCT_NODES
 from aded_edge.draft.spans import LENGTHS, Spans
@@ -102,18 +101,41 @@ def test_a_fresh_drafter_that_absorbs_what_was_learned_drafts_alike(prompts, cut
 def test_what_was_learned_turn_by_turn_adds_up():
     teacher, student = fresh(), fresh()
     target = ScriptedTarget.ngram(VOCABULARY, order=3, sharpness=2.0)
-    known = 0
-    for length in (5, 20, 26, 32):  # each turn's prompt goes on from the history before it
-        target.read([*target.history.tolist(), *range(length - 5, length)][:length])
+    for asked in ([1, 2, 3], [4, 5], [6], []):  # each turn goes on from the history before it
+        known = len(target.history)
+        target.read([*target.history.tolist(), *asked])
         teacher.read(target.history, known)
         stream = Loop(target, teacher, Cut(4)).run(greedy)
         list(islice(stream, 10))
         stream.close()
-        known = len(target.history)
         student.absorb(teacher.take_learned())
     weights = [total for total, _, _ in contents(teacher.matrix).values()]
     assert max(weights) <= MOST_WEIGHT / 2, "rows are halved at other times when added up"
     assert_drafts_alike(teacher, student)
+
+
+@pytest.mark.parametrize("hand_on", ["take_learned", "everything"])
+def test_context_is_counted_once_by_who_absorbs_it(hand_on):
+    """What a prompt goes on from was read before: it stood there once, not twice."""
+    teacher, student = fresh(), fresh()
+    teacher.read(ids(1, 2, 3, 4))
+    teacher.read(ids(1, 2, 3, 4, 5), 4)
+    student.absorb(getattr(teacher, hand_on)())
+    assert teacher.spans.lookup(ids(1, 2, 3)) == {3: [4]}
+    assert student.spans.lookup(ids(1, 2, 3)) == {3: [4]}
+    assert student.spans.lookup(ids(2, 3, 4)) == {3: [5]}
+
+
+def test_what_was_learned_later_is_younger_for_who_absorbs_it():
+    """The size bound drops the oldest: each part must not begin its own time."""
+    teacher, student = fresh(), fresh()
+    for n in range(10):
+        teacher.read(ids(20 + n, 21 + n))
+    student.absorb(teacher.take_learned())
+    teacher.read(ids(1, 2))
+    student.absorb(teacher.take_learned())
+    stamps = {context: stamp for context, (_, stamp, _) in contents(student.matrix).items()}
+    assert stamps[1,] > stamps[29,] > stamps[20,]
 
 
 def test_all_that_is_known_can_be_handed_on_at_once():
@@ -280,8 +302,7 @@ def test_a_prompt_read_in_two_parts_is_read_as_a_whole(text, start):
     assert flat(contents(parts.matrix)) == flat(contents(whole.matrix))
     for end in range(1, len(text)):
         context = ids(*text[:end])
-        if len(set(text[max(end - CONTEXT, 0) : end])) == min(end, CONTEXT):
-            assert parts.spans.lookup(context) == whole.spans.lookup(context)
+        assert parts.spans.lookup(context) == whole.spans.lookup(context)
     assert_learned_alike(parts)
 
 
