@@ -5,13 +5,15 @@ Parses options, reads lines, prints what the model says. Does not know how an an
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import os
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -22,6 +24,9 @@ from .fetch import default_model_path, fetch_default_model
 if TYPE_CHECKING:
     from .decode.stats import Stats
     from .llama import Llama
+
+with contextlib.suppress(ImportError):  # editing and recall at the prompt, where there is one
+    import readline  # noqa: F401
 
 HELP = "/exit leaves, /new forgets the conversation, Ctrl-C stops an answer"
 
@@ -35,6 +40,10 @@ class Conversation:
         llama: the model.
         system: a system message, kept for good.
         sampling: keyword arguments of `create_chat_completion`.
+
+    Attributes:
+        dropped: messages left out because the context could not hold them any more.
+        cut: the last answer ended because there was no room, or no token left to give.
     """
 
     def __init__(self, llama: Llama, system: str | None, sampling: dict[str, Any]) -> None:
@@ -43,56 +52,65 @@ class Conversation:
         self.system: list[Message] = [{"role": "system", "content": system}] if system else []
         self.messages: list[Message] = []
         self.dropped = 0
+        self.cut = False
 
     def ask(self, text: str) -> Generator[str, None, None]:
         """Streams the answer; what was said before an interruption stays in the conversation.
 
         Raises:
             PromptError: the message alone does not fit into the context.
+            AdedError: the model's chat template or llama.cpp refuses the conversation.
         """
-        self.messages.append({"role": "user", "content": text})
+        messages = self._fitting([*self.messages, {"role": "user", "content": text}])
         said: list[str] = []
-        stream = self._stream()
+        stream = self._stream(messages)
         try:
             for piece in stream:
                 said.append(piece)
                 yield piece
-        except BaseException:
-            if not said:
-                self.messages.pop()
-            raise
         finally:
             stream.close()  # a stream that was cut short must settle now, not when collected
             if said:
-                self.messages.append({"role": "assistant", "content": "".join(said)})
+                self.dropped += len(self.messages) + 1 - len(messages)
+                self.messages = [*messages, {"role": "assistant", "content": "".join(said)}]
 
     def forget(self) -> None:
         """Starts over; the system message stays."""
         self.messages = []
 
-    def _stream(self) -> Generator[str, None, None]:
-        while True:
-            try:
-                messages: Any = [*self.system, *self.messages]
-                chunks: Any = self.llama.create_chat_completion(
-                    messages, stream=True, **self.sampling
-                )
-                for chunk in chunks:
-                    yield chunk["choices"][0]["delta"].get("content") or ""
-                return
-            except ValueError as error:
-                if "exceed context window" not in str(error):
-                    raise
-                self._drop_oldest()
+    def _stream(self, messages: list[Message]) -> Generator[str, None, None]:
+        self.cut = False
+        try:
+            chunks: Any = self.llama.create_chat_completion(
+                cast(Any, [*self.system, *messages]), stream=True, **self.sampling
+            )
+            for chunk in chunks:
+                choice = chunk["choices"][0]
+                self.cut = choice["finish_reason"] == "length"
+                yield choice["delta"].get("content") or ""
+        except AdedError:
+            raise
+        except (ValueError, RuntimeError) as error:
+            raise AdedError(f"the model cannot answer this conversation: {error}") from error
 
-    def _drop_oldest(self) -> None:
-        if len(self.messages) < 3:
+    def _fitting(self, messages: list[Message]) -> list[Message]:
+        # A quarter of the context is left for the answer. Dropping to a half at once means that
+        # the turns after this one find their prefix in the KV again.
+        room = self.llama.n_ctx() * 3 // 4 - self._size(self.system)
+        if self._size(messages[-1:]) > room:
             raise PromptError(
                 f"the message does not fit into the context of {self.llama.n_ctx()} tokens; "
                 "shorten it or start with a larger --ctx"
             )
-        del self.messages[:2]
-        self.dropped += 1
+        if self._size(messages) > room:
+            while len(messages) > 1 and self._size(messages) > room * 2 // 3:
+                messages = messages[2:] if len(messages) > 2 else messages[-1:]
+        return messages
+
+    def _size(self, messages: list[Message]) -> int:
+        # What a template adds around a message is a handful of tokens.
+        texts = [message["content"].encode("utf-8", "replace") for message in messages]
+        return sum(len(self.llama.tokenize(text, add_bos=False)) + 8 for text in texts)
 
 
 def summary(stats: Stats) -> str:
@@ -152,6 +170,8 @@ class Terminal:
         click.echo()
         if conversation.dropped > before:
             note("the conversation outgrew the context: its oldest turns were left out")
+        if conversation.cut:
+            note("the answer was cut: --max-tokens, or the end of the context")
         note(summary(stats) + (", stopped" if interrupted else ""))
         return not interrupted
 
@@ -160,7 +180,7 @@ class Terminal:
         note(HELP)
         while True:
             try:
-                text = input("> ").strip()
+                text = _read_line().strip()
             except (EOFError, KeyboardInterrupt):
                 click.echo(err=True)
                 return
@@ -176,6 +196,13 @@ class Terminal:
                     self.answer(text)
                 except AdedError as error:
                     click.echo(f"aded-edge: {error}", err=True)
+
+
+def _read_line() -> str:
+    if sys.stdout.isatty():
+        return input("> ")
+    click.echo("> ", nl=False, err=True)  # stdout holds answers and nothing else
+    return input()
 
 
 def note(text: str) -> None:
@@ -241,6 +268,9 @@ def chat(
     log = logging.getLogger("aded_edge")
     log.setLevel(logging.INFO)
     log.handlers = [_Notes()]
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows a "?"
     if prompt is None and not sys.stdin.isatty():
         prompt = _piped()
     sampling = {

@@ -6,7 +6,7 @@ Knows options and tables. Does not know how anything is done.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,23 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Runs a command; a user's error becomes one line on stderr. Returns the exit status."""
-    return _guard(lambda: command.main(arguments, standalone_mode=False))
-
-
-def _guard(run: Callable[[], object]) -> int:
     try:
-        run()
+        status = command.main(arguments, standalone_mode=False)
     except AdedError as error:
         click.echo(f"aded-edge: {error}", err=True)
         return 1
-    except click.exceptions.Exit as exit_:
-        return exit_.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 141
-    return 0
+    return status if isinstance(status, int) else 0

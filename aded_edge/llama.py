@@ -28,12 +28,13 @@ from .decode.loop import Choose, Loop, Stop
 from .decode.stats import Meter, Stats
 from .draft.drafter import AdaptiveDrafter, PaperDrafter
 from .draft.search import PUCT_NODES
-from .errors import ModelError, PromptError
+from .errors import EvaluationError, ModelError, PromptError
 from .memory import Memory
 from .store import default_store_path
 from .target.fingerprint import cost_conditions, cost_key, model_fingerprint, model_name
 from .target.llama_cpp import (
     LAST_ROW,
+    MAX_LEAVES,
     LlamaTarget,
     offloads,
     open_tree_context,
@@ -61,7 +62,7 @@ class Llama(llama_cpp.Llama):
     Args:
         model_path: a GGUF file.
         drafting: "auto" drafts where the measured costs say that it pays; "off" decodes
-            plainly; "paper" is ADED as published, to be measured against.
+            plainly; "paper" is ADED's search and tree, whatever they cost, to be measured against.
         store: where what was learned is kept: "default" (the user's data folder), the path of
             a SQLite file, or None for nowhere.
         **kwargs: every other argument of `llama_cpp.Llama`.
@@ -86,7 +87,6 @@ class Llama(llama_cpp.Llama):
         self._stack = contextlib.ExitStack()
         self._memory: Memory | None = None
         self._target: LlamaTarget | None = None
-        self._curve: CostCurve | None = None
         self.drafting = check_drafting(drafting)
         self.store = check_store(store, default_store_path())
         check_names(kwargs, _ARGUMENTS)
@@ -94,9 +94,13 @@ class Llama(llama_cpp.Llama):
         warm_up = WarmUp() if drafting != "off" else None
         _load(super().__init__, os.fspath(model_path), kwargs)
         self._plain_because = self._why_plain()
+        # llama.cpp rounds its context up; the history has just the places that were asked for.
+        self._n_ctx = min(self._n_ctx, len(self.input_ids))
         if self._plain_because is None:
             assert warm_up is not None
-            open_tree_context(self)
+            leaves = self._max_leaves()
+            if leaves > 1:
+                open_tree_context(self, leaves)
             warm_up.wait()
         self._loop = self._build_loop()
 
@@ -112,27 +116,31 @@ class Llama(llama_cpp.Llama):
         if self._plain_because is not None:
             return None
         self._target = LlamaTarget(self)
-        # On a CPU trees hardly beat chains, and only chains leave the KV in order, which keeps
-        # the order of summation and so every bit (NOTES.md).
-        leaves = _LEAVES if offloads(self) else 1
-        drafter = PaperDrafter() if self.drafting == "paper" else AdaptiveDrafter(max_leaves=leaves)
+        kind = PaperDrafter if self.drafting == "paper" else AdaptiveDrafter
+        drafter = kind(max_leaves=self._max_leaves())
         if self.store is not None:
-            drafter.keep_news = True
             self._memory = Memory(self.store)
             self._memory.load(model_fingerprint(self), model_name(self), drafter)
-        self._curve = curve = self._cost_curve(self._target)
+        curve = self._cost_curve(self._target)
         if self.drafting == "paper":
             return Loop(self._target, drafter, FixedBudget(PUCT_NODES, curve.scale))
         return Loop(self._target, drafter, CostBudget(curve))
+
+    def _max_leaves(self) -> int:
+        # On a CPU trees hardly beat chains, and only chains leave the KV in order, which keeps
+        # the order of summation and so every bit (NOTES.md).
+        if self.drafting == "paper":
+            return MAX_LEAVES
+        return _LEAVES if offloads(self) else 1
 
     def _cost_curve(self, target: LlamaTarget) -> CostCurve:
         conditions = cost_conditions(self)
         key = cost_key(conditions)
         known = self._memory.load_costs(key) if self._memory else None
-        if known is not None:
+        if known is not None and 1 in known:
             return CostCurve(known)
         log.info("measuring what an evaluation costs here (once, about two seconds) ...")
-        length = min(_MEASURED_HISTORY, len(self.input_ids) // 4)
+        length = min(_MEASURED_HISTORY, self._n_ctx // 4)
         vocabulary = np.random.default_rng(0).integers(0, self._n_vocab, length + 64, np.int32)
         self.eval(vocabulary[:length].tolist())
         chain = np.arange(-1, 63, dtype=np.int32)
@@ -193,6 +201,7 @@ class Llama(llama_cpp.Llama):
             "logits_processor": logits_processor,
             "grammar": grammar,
         }
+        self.stats = Stats(cumulative=self.stats.cumulative)
         if self._loop is None:
             inherited = super().generate(
                 tokens, reset=reset, stopping_criteria=stopping_criteria, **sampling
@@ -206,12 +215,12 @@ class Llama(llama_cpp.Llama):
     def _generate(
         self, loop: Loop, tokens: list[int], reset: bool, choose: Choose, stop: Stop | None
     ) -> Generator[int, Sequence[int] | None, None]:
-        began = time.perf_counter()
-        known = self._read_prompt(tokens, reset)
-        seconds_prompt = time.perf_counter() - began
         drafter = loop.drafter
         assert isinstance(drafter, AdaptiveDrafter)
+        began = time.perf_counter()
+        known = self._read_prompt(tokens, reset)
         drafter.read(loop.target.history, known)
+        seconds_prompt = time.perf_counter() - began
         try:
             yield from loop.run(choose, stop)
         finally:
@@ -224,23 +233,24 @@ class Llama(llama_cpp.Llama):
         self, inherited: Generator[int, Sequence[int] | None, None], prompt_tokens: int
     ) -> Generator[int, Sequence[int] | None, None]:
         """Passes on what llama_cpp decodes by itself, and counts it."""
-        meter = Meter()
-        meter.resume()
+        meter, seconds_prompt = Meter(), 0.0
+        began = time.perf_counter()
         try:
             token = next(inherited)
+            seconds_prompt = time.perf_counter() - began
             meter.tokens += 1
             while True:
-                meter.lap("evaluating")
                 forced = yield token
                 meter.resume()
                 token = inherited.send(forced)
                 meter.tokens += 1
+                meter.lap("evaluating")
                 meter.step(0, 0, 1, 0.0)
         except StopIteration:
             return
         finally:
             inherited.close()
-            run = meter.stats(prompt_tokens, 0.0, self._plain_because)
+            run = meter.stats(prompt_tokens, seconds_prompt, self._plain_because)
             self.stats = run.after(self.stats)
 
     def _read_prompt(self, tokens: list[int], reset: bool) -> int:
@@ -251,10 +261,14 @@ class Llama(llama_cpp.Llama):
         if reset and kept == 0:
             self.reset()
         new = tokens[kept:]
+        if not new and self.n_tokens > 0 and self._requires_eval:
+            # The logits behind the history are another evaluation's by now.
+            self.n_tokens -= 1
+            new = [int(self.input_ids[self.n_tokens])]
         if not new and self.n_tokens == 0:
             raise PromptError("the prompt is empty; give at least one token")
         known = self.n_tokens
-        room = min(self._n_ctx, len(self.input_ids)) - known
+        room = self._n_ctx - known
         if len(new) > room:
             raise PromptError(
                 f"the prompt needs {known + len(new)} tokens and the context holds "
@@ -294,9 +308,18 @@ class Llama(llama_cpp.Llama):
     def eval(self, tokens: Sequence[int]) -> None:
         """Evaluates tokens behind the history; see `llama_cpp.Llama.eval`."""
         self._settle()
-        super().eval(tokens)
+        if not tokens:
+            return
+        self._requires_eval = True
         if self._target is not None:
             self._target.row = LAST_ROW
+        try:
+            super().eval(tokens)
+        except RuntimeError as error:
+            raise EvaluationError(
+                f"llama.cpp could not evaluate {len(tokens)} tokens behind {self.n_tokens} in a "
+                f"context of {self._n_ctx}: {error}"
+            ) from error
 
     def sample(self, *args: Any, **kwargs: Any) -> int:
         """Samples behind the history; see `llama_cpp.Llama.sample`."""
@@ -313,6 +336,8 @@ class Llama(llama_cpp.Llama):
         """Forgets the history; see `llama_cpp.Llama.reset`."""
         self._settle()
         super().reset()  # type: ignore[no-untyped-call]
+        if self._target is not None:
+            self._target.truncate(0)
 
     def save_state(self) -> llama_cpp.LlamaState:
         """Copies history and KV; see `llama_cpp.Llama.save_state`."""
@@ -330,10 +355,6 @@ class Llama(llama_cpp.Llama):
         if target is not None:
             target.close()
         memory, self._memory = self._memory, None
-        curve, self._curve = self._curve, None
-        if memory is not None and curve is not None:
-            conditions = cost_conditions(self)  # the steps have kept the curve up to date
-            memory.save_costs(cost_key(conditions), curve.seconds(), conditions)
         if memory is not None:
             memory.close()
         super().close()
@@ -355,12 +376,21 @@ def _load(init: Callable[..., None], model_path: str, kwargs: dict[str, Any]) ->
         raise ModelError(f"Model path does not exist: {model_path}")
     if not path.is_file():
         raise ModelError(f"{model_path} is a folder; give the path of a .gguf file")
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise ModelError(f"{model_path} is no GGUF file")
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise ModelError(f"{model_path} cannot be read: {error.strerror}") from error
+    if magic != b"GGUF":
+        raise ModelError(f"{model_path} is no GGUF file")
     try:
         init(model_path, **kwargs)
     except ValueError as error:
+        if str(error).startswith("Failed to create llama_context"):
+            raise ModelError(
+                f"llama.cpp cannot open a context of {kwargs.get('n_ctx', 512)} tokens for "
+                f"{model_path}; a smaller n_ctx needs less memory"
+            ) from error
         if not str(error).startswith("Failed to load model"):
             raise
         raise ModelError(

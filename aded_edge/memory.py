@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from . import store
-from .draft.drafter import AdaptiveDrafter, Learned
+from .draft.drafter import AdaptiveDrafter, Learned, News
 from .draft.matrix import Rows
 from .errors import StoreError
 
@@ -70,6 +70,7 @@ class Memory:
         if opened.read_only:
             return
         self._model = model
+        drafter.keep_news = True
         self._turns = len(learned)
         whole = self._whole(drafter)
         if whole is not None:
@@ -80,11 +81,10 @@ class Memory:
         model = self._model
         if model is None:
             return
-        learned = drafter.take_learned()
-        if learned.is_empty:
-            return
-        self._turns += 1
-        self._submit(self._keep, model, _to_store(learned), self._whole(drafter))
+        news = drafter.take_news()
+        if news.events:
+            self._turns += 1
+            self._submit(self._keep, model, news, self._whole(drafter))
 
     def load_costs(self, key: str) -> dict[int, float] | None:
         """A cost curve measured before: width -> seconds."""
@@ -96,6 +96,10 @@ class Memory:
         opened = self._store
         if opened is not None and not opened.read_only:
             self._submit(self._try, lambda: opened.save_costs(key, curve, conditions))
+
+    def wait(self) -> None:
+        """Waits for what is being saved."""
+        self._worker.submit(lambda: None).result()
 
     def close(self) -> None:
         """Waits for what is being saved and closes the file."""
@@ -123,10 +127,8 @@ class Memory:
             # A fault of ours must not vanish in a future that nobody asks.
             future.add_done_callback(Future.result)
 
-    def _keep(
-        self, model: store.ModelStore, learned: store.Learned, whole: store.Learned | None
-    ) -> None:
-        self._unsaved.append(learned)
+    def _keep(self, model: store.ModelStore, news: News, whole: store.Learned | None) -> None:
+        self._unsaved.append(_to_store(news.learned()))
         while self._unsaved:
             part = self._try(lambda: model.add(self._unsaved[0]))
             if part is None:
@@ -140,9 +142,11 @@ class Memory:
         # Jobs run in order: by now the parts are exactly what `whole` is the sum of.
         if not self._folds:
             return
-        part = self._try(lambda: model.replace(self._parts, whole))
-        if part is not None:
-            self._parts = [part]
+        replaced = self._try(lambda: (model.replace(self._parts, whole),))
+        if replaced is None:
+            return  # tried again when as many parts have come together once more
+        if replaced[0] is not None:
+            self._parts = [replaced[0]]
         else:
             # Another process was first, and the sum of what is left is not known here.
             self._folds = False

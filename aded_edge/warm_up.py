@@ -50,5 +50,5 @@ def _reach_all() -> None:
     top = top_candidates(np.zeros((1, 64), np.float32))
     drafter.learn(Step(draft, text[:0], text[:1], text[:1], text[:1], *top))
     PaperDrafter(matrix=matrix, spans=spans).draft(text, 0, 8)
-    AdaptiveDrafter(matrix=TrigramMatrix(), spans=spans).absorb(drafter.take_learned())
+    AdaptiveDrafter(matrix=TrigramMatrix(), spans=spans).absorb(drafter.take_news().learned())
     matrix.age(0.5)

@@ -17,19 +17,25 @@ SMALL = {"n_ctx": 64, "n_batch": 64, "n_ubatch": 64}
 
 
 @pytest.fixture(scope="module")
-def vocabulary(options):
-    with Llama(**{**options, "n_ctx": 512}, vocab_only=True, store=None) as llama:
+def vocabulary(model_path, settings):
+    with Llama(model_path, **settings, vocab_only=True, store=None) as llama:
         yield llama
 
 
 @pytest.fixture
-def pair(load, options):
+def ours(load, model_path):
+    """Loads our Llama."""
+    return lambda **changes: load(model_path, **changes)
+
+
+@pytest.fixture
+def pair(ours, model_path, settings):
     """(ours, llama_cpp's), with the same arguments."""
     models = []
 
     def pair(**changes):
-        models.append(llama_cpp.Llama(**{**options, **changes}))
-        return load(**changes), models[-1]
+        models.append(llama_cpp.Llama(str(model_path), **{**settings, **changes}))
+        return ours(**changes), models[-1]
 
     yield pair
     for model in models:
@@ -84,7 +90,7 @@ def test_special_tokens_are_hidden_unless_asked_for(vocabulary):
 # --- sampling and completions ---------------------------------------------------------------
 
 
-def test_the_low_level_sampler_works_on_our_context(load, plain):
+def test_the_low_level_sampler_works_on_our_context(ours, plain):
     """A batch and a sampler chain by hand, as their test of the internals does."""
 
     def four(context, tokens):
@@ -103,7 +109,7 @@ def test_the_low_level_sampler_works_on_our_context(load, plain):
             chosen += tokens
         return chosen
 
-    llama = load(**SMALL)
+    llama = ours(**SMALL)
     tokens = prompt_tokens(llama, FOX)
     chosen = []
     for model in (llama, plain):
@@ -185,8 +191,8 @@ def test_a_state_brings_its_seed_back(pair):
 # --- what the KV holds already --------------------------------------------------------------
 
 
-def test_the_same_prompt_twice_gives_the_same_answer(load):
-    llama = load(n_ctx=32, n_batch=32, n_ubatch=32, flash_attn=True)
+def test_the_same_prompt_twice_gives_the_same_answer(ours):
+    llama = ours(n_ctx=32, n_batch=32, n_ubatch=32, flash_attn=True)
     outputs = [
         said(llama.create_completion(FOX, max_tokens=6, temperature=0.0, seed=1337))
         for _ in range(2)
@@ -201,8 +207,8 @@ def test_a_prompt_that_was_edited_is_read_again(pair):
         assert said(ours.create_completion(prompt, max_tokens=3, temperature=0.0)) == expected
 
 
-def test_a_prompt_that_is_the_history_is_not_evaluated_again(load, monkeypatch):
-    fresh, llama = load(**SMALL), load(**SMALL)
+def test_a_prompt_that_is_the_history_is_not_evaluated_again(ours, monkeypatch):
+    fresh, llama = ours(**SMALL), ours(**SMALL)
     tokens = prompt_tokens(llama)
     expected = greedy(fresh, tokens)
     llama.eval(tokens)
@@ -219,8 +225,8 @@ def test_a_prompt_that_is_the_history_is_not_evaluated_again(load, monkeypatch):
     assert llama.n_tokens == len(tokens) + len(expected) - 1
 
 
-def test_a_loaded_state_is_evaluated_before_it_is_sampled(load):
-    source, loaded = load(**SMALL), load(**SMALL)
+def test_a_loaded_state_is_evaluated_before_it_is_sampled(ours):
+    source, loaded = ours(**SMALL), ours(**SMALL)
     tokens = prompt_tokens(source)
     source.eval(tokens)
     state = source.save_state()
@@ -260,8 +266,8 @@ def test_a_cache_is_hit(pair, monkeypatch, tmp_path, writer, kind):
     assert actual["usage"] == expected["usage"]
 
 
-def test_a_shorter_prompt_takes_the_prefix_of_a_longer_history(load):
-    llama = load(**SMALL)
+def test_a_shorter_prompt_takes_the_prefix_of_a_longer_history(ours):
+    llama = ours(**SMALL)
     tokens = prompt_tokens(llama)
     expected = greedy(llama, tokens)
     llama.reset()
@@ -272,11 +278,12 @@ def test_a_shorter_prompt_takes_the_prefix_of_a_longer_history(load):
 
 # --- embeddings -----------------------------------------------------------------------------
 
+MEAN = {"n_ctx": 64, "embedding": True, "pooling_type": llama_cpp.LLAMA_POOLING_TYPE_MEAN}
+
 
 @pytest.fixture(scope="module")
-def embedder(options):
-    options = {**options, "n_ctx": 64, "pooling_type": llama_cpp.LLAMA_POOLING_TYPE_MEAN}
-    with Llama(**options, embedding=True, store=None) as llama:
+def embedder(model_path, settings):
+    with Llama(model_path, **{**settings, **MEAN}, store=None) as llama:
         yield llama
 
 
@@ -289,9 +296,8 @@ def test_embeddings_one_by_one_and_in_a_batch(embedder):
     np.testing.assert_allclose(again, one_by_one, rtol=1e-3, atol=1e-3)
 
 
-def test_embeddings_are_those_of_llama_cpp(embedder, options):
-    pooling = llama_cpp.LLAMA_POOLING_TYPE_MEAN
-    theirs = llama_cpp.Llama(**{**options, "n_ctx": 64}, embedding=True, pooling_type=pooling)
+def test_embeddings_are_those_of_llama_cpp(embedder, model_path, settings):
+    theirs = llama_cpp.Llama(str(model_path), **{**settings, **MEAN})
     expected = theirs.create_embedding(["Hello World", "tides"])
     theirs.close()
     actual = embedder.create_embedding(["Hello World", "tides"])

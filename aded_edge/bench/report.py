@@ -47,10 +47,9 @@ def bench(
     dialogs = load_dialogs(prompts, limit)
     with tqdm(total=len(dialogs) * settings.visits, unit="dialog") as bar:
         result = speed.run(settings, dialogs, lambda: bar.update() and None)
-    if out is not None:
-        speed.save(result, out)
     _print(result)
     if out is not None:
+        speed.save(result, out)
         Console().print(f"written to {out}")
 
 
@@ -58,7 +57,8 @@ def _print(result: dict[str, Any]) -> None:
     console = Console()
     settings, where = result["settings"], result["conditions"]
     console.print(
-        f"{where['model']}, {result['dialogs']} dialogs, {settings['max_tokens']} tokens, "
+        f"{where['model']}, {result['dialogs']} dialogs, {settings['max_tokens']} tokens "
+        f"({result['turns_left_out']} turns too long for the context left out), "
         f"temperature {settings['temperature']}, {settings['threads']} threads, "
         f"n_ctx {settings['n_ctx']}, llama-cpp-python {where['llama_cpp_python']}, "
         f"{where['machine']}"

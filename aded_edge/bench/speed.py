@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import platform
+import random
 import statistics
 import tempfile
 import time
@@ -55,7 +56,7 @@ class Answer:
     """One turn answered by one decoder."""
 
     visit: int
-    dialog: str
+    dialog: int  # its place in the run
     category: str
     turn: int
     decoder: str
@@ -81,10 +82,12 @@ def run(
                     answers += _answer_dialog(settings, models, prompter, dialog, visit, place)
                     progress()
                 costs[f"visit {visit}"] = _curves(models)
+    asked = settings.visits * len(settings.decoders) * sum(len(d.turns) for d in dialogs)
     return {
         "settings": asdict(settings),
         "conditions": conditions(settings),
         "dialogs": len(dialogs),
+        "turns_left_out": (asked - len(answers)) // (settings.visits * len(settings.decoders)),
         "cost_curves": costs,
         "summary": summarise(settings, answers),
         "answers": [asdict(answer) for answer in answers],
@@ -140,16 +143,14 @@ def _answer_dialog(
         if len(prompt) + settings.max_tokens >= settings.n_ctx:
             return  # all decoders skip it alike
         names = list(models)
-        shift = (place + turn) % len(names)  # nobody always comes first
-        timed = {
-            name: _decode(models[name], prompt, settings) for name in names[shift:] + names[:shift]
-        }
+        order = random.Random(1000 * visit + 10 * place + turn).sample(names, len(names))
+        timed = {name: _decode(models[name], prompt, settings) for name in order}
         for name in names:
             tokens, seconds, steps, accepted = timed[name]
             same = tokens == timed[PLAIN][0]
             yield Answer(
                 visit,
-                dialog.id,
+                place,
                 dialog.category,
                 turn,
                 name,
@@ -173,13 +174,14 @@ def _decode(
     for token in stream:
         if not tokens:
             began = time.perf_counter()
-        if llama_cpp.llama_vocab_is_eog(vocab, token) and tokens:
-            break
         tokens.append(int(token))
-        if len(tokens) >= settings.max_tokens:
+        if llama_cpp.llama_vocab_is_eog(vocab, token) or len(tokens) >= settings.max_tokens:
             break
-    seconds = time.perf_counter() - began
     stream.close()
+    seconds = time.perf_counter() - began
+    memory = getattr(model, "_memory", None)
+    if memory is not None:
+        memory.wait()  # it must not save while the next decoder is timed
     stats = getattr(model, "stats", None)
     if stats is None:
         return tokens, seconds, len(tokens) - 1, 0
@@ -220,7 +222,7 @@ def _row(
     category: str,
     name: str,
     own: list[Answer],
-    plain: dict[tuple[str, int], Answer],
+    plain: dict[tuple[int, int], Answer],
 ) -> dict[str, Any]:
     def speed(answers: list[Answer]) -> float:
         seconds = sum(a.seconds for a in answers)
@@ -240,7 +242,7 @@ def _row(
         "answers": len(own),
         "tokens": sum(len(a.tokens) for a in own),
         "speed": speed(own),
-        "speedup": speed(own) / speed(list(plain.values())),
+        "speedup": speed(own) / max(speed(list(plain.values())), 1e-9),
         "speedup_median": statistics.median(ratios) if ratios else 1.0,
         "speedup_quartiles": [quartiles[0], quartiles[2]],
         "mat": 1.0 + sum(a.accepted for a in own) / steps if steps else 1.0,

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
-from numba import njit
 
+from ..draft.kernel import kernel
 from ..draft.tree import DraftTree
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64)
@@ -28,7 +28,8 @@ _STEP_DOWN = 1.4
 """The most that a width can cost in terms of a wider one; 1.25 was seen."""
 
 _SCALE_RATE = 0.05
-_RATIO_RATE = 0.02
+_RATIO_RATE = 0.01
+_FORGETTING = 0.002
 _SURPRISE = 0.25
 """A step's surprise (log seconds) counts at most this much, so that one hiccup changes little."""
 
@@ -55,6 +56,7 @@ class CostCurve:
         self.scale = float(seconds[1])
         self.widths = np.asarray(sorted(seconds), np.int64)
         self.ratios = np.asarray([seconds[w] / self.scale for w in sorted(seconds)], np.float64)
+        self._measured = self.ratios.copy()
         self._places = {int(w): place for place, w in enumerate(self.widths)}
 
     def seconds(self) -> dict[int, float]:
@@ -69,6 +71,9 @@ class CostCurve:
         surprise = float(np.log(seconds / (self.scale * self.ratios[place])))
         surprise = min(max(surprise, -_SURPRISE), _SURPRISE)
         self.scale *= float(np.exp(_SCALE_RATE * surprise))
+        # What a slow phase did to one width would keep that width from ever being tried again,
+        # so all of them forget it slowly.
+        self.ratios += _FORGETTING * (self._measured - self.ratios)
         if width > 1:
             self.ratios[place] *= float(np.exp(_RATIO_RATE * surprise))
 
@@ -110,12 +115,12 @@ def _plausible(fastest: dict[int, float]) -> dict[int, float]:
     # step down means that the narrower one was disturbed in every round.
     curve, wider = {}, float("inf")
     for width in sorted(fastest, reverse=True):
-        curve[width] = max(min(fastest[width], _STEP_DOWN * wider), fastest[1])
+        curve[width] = min(fastest[width], _STEP_DOWN * wider)
         wider = min(wider, curve[width])
-    return curve
+    return {width: max(cost, curve[1]) for width, cost in curve.items()}
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _best_nodes(probs: Any, widths: Any, ratios: Any) -> int:
     best_nodes = 0
     best_speed = MARGIN

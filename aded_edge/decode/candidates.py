@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from ..draft.kernel import compiled, kernel
 
 CANDIDATES = 8
 """Candidates kept per row."""
@@ -19,7 +20,6 @@ _NEGLIGIBLE = 8.0
 """What is less likely than exp(-8) of the best does not enter the sum."""
 
 
-@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
 def _lane_max(row: Any, lanes: Any) -> None:
     # Lane i holds tokens i, i + n, i + 2n, ...: laid out so, the compiler makes it vector code.
     stripes = row[: _STRIPES * lanes.size].reshape(_STRIPES, lanes.size)
@@ -29,7 +29,10 @@ def _lane_max(row: Any, lanes: Any) -> None:
             lanes[i] = max(lanes[i], stripes[j, i])
 
 
-@njit(cache=True, nogil=True)
+_lane_max = compiled(_lane_max, fastmath={"nnan", "nsz"})
+
+
+@kernel
 def _offer(tokens: Any, values: Any, held: int, token: int, value: float) -> int:
     # Keeps the largest values, equal ones in order of token id; returns how many are held.
     k = tokens.size
@@ -49,7 +52,7 @@ def _offer(tokens: Any, values: Any, held: int, token: int, value: float) -> int
     return held + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _top(logits: Any, tokens: Any, probs: Any, lanes: Any) -> None:
     n = lanes.size
     for r in range(logits.shape[0]):

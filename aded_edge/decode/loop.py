@@ -45,8 +45,8 @@ class Target(Protocol):
         ...
 
     @property
-    def open(self) -> bool:
-        """An evaluation waits to be settled."""
+    def ticket(self) -> int:
+        """Number of the evaluation that waits to be settled, 0 when none does."""
         ...
 
     def evaluate(self, root: int, tokens: Int32Array, parents: Int32Array) -> Float32Array:
@@ -100,11 +100,11 @@ class Loop:
             meter.lap("drafting")
             before = int(target.history[-1]) if len(target.history) else -1
             logits = self._evaluate(root, tree)
-            walk = Walk(tree)
+            walk, ticket = Walk(tree), target.ticket
             try:
                 forced = yield from self._accept(walk, logits, choose, stop)
             finally:
-                intact = target.open  # else the consumer used the context: the rows are gone
+                intact = target.ticket == ticket  # else the consumer used the context meanwhile
                 target.settle()  # commit
                 meter.lap("accepting")
                 if intact:
@@ -125,10 +125,11 @@ class Loop:
     def _accept(
         self, walk: Walk, logits: Float32Array, choose: Choose, stop: Stop | None
     ) -> Generator[int, Sequence[int] | None, Sequence[int] | None]:
+        ticket = self.target.ticket
         for row in walk:
             self.target.advance(row)
             forced = yield from self._choose(walk, row, logits[row], choose, stop)
-            if forced or not self.target.open:
+            if forced or self.target.ticket != ticket:
                 return forced
         return None
 
@@ -144,7 +145,7 @@ class Loop:
         self.meter.lap("accepting")
         forced = yield token
         self.meter.resume()
-        return forced
+        return None if forced is None else list(forced)
 
     def _force(self, token: int, forced: Sequence[int] | None) -> int:
         # All but the last of them are evaluated one by one: rare, and simple is enough.

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from .kernel import kernel
 
 LENGTH_KINDS = 6
 """Longest context that matched: 1, 2, 3, 4, 6, 8 tokens."""
@@ -49,7 +50,7 @@ _PRIOR = PRIOR_TRIALS * np.tile(
 )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cell_of(length_kind: int, evidence: float, estimate: float) -> int:
     """The cell of an estimate: its length kind 0..5, weight of evidence, raw probability."""
     weight_kind = 0
@@ -65,7 +66,7 @@ def cell_of(length_kind: int, evidence: float, estimate: float) -> int:
     return (length_kind * EVIDENCE_KINDS + weight_kind) * BANDS + band
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def record(counts: Any, cell: int, estimate: float, hit: bool) -> None:
     """Counts the outcome of one raw estimate; a negative cell is passed over."""
     if cell < 0:
@@ -102,7 +103,9 @@ class Calibration:
         record(self.counts, cell, estimate, hit)
 
     def absorb(self, expected: npt.NDArray[np.float32], accepted: npt.NDArray[np.float32]) -> None:
-        """Adds what an earlier process counted, float32 (CELLS,) each."""
+        """Adds what an earlier process counted, float32 (CELLS,) each; of another version, not."""
+        if len(expected) != CELLS:
+            return
         counts = self.counts
         counts[EXPECTED] += expected
         counts[ACCEPTED] += accepted

@@ -1,7 +1,7 @@
 """The drafter: everything learned about how the target continues, and the tree drawn from it.
 
 Joins the matrix, the spans, the calibration and a search. Does not know the target, what an
-evaluation costs, or that anything is ever saved; `take_learned` and `absorb` exchange plain
+evaluation costs, or that anything is ever saved; `take_news` and `absorb` exchange plain
 arrays with whoever does.
 """
 
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from .calibration import ACCEPTED, EXPECTED, Calibration, record
 from .estimate import CONTEXT
+from .kernel import kernel
 from .matrix import LEAST_PROB, Rows, TrigramMatrix, observe, observe_top
 from .search import PUCT_NODES, best_first, puct
 from .spans import SEPARATOR, Spans, extend
@@ -38,11 +38,6 @@ class Learned(NamedTuple):
     expected: Float32Array  # (CELLS,)
     accepted: Float32Array  # (CELLS,)
 
-    @property
-    def is_empty(self) -> bool:
-        """Nothing was learned."""
-        return not len(self.rows.keys) and not len(self.tokens)
-
 
 class Step(NamedTuple):
     """What became of a draft: all that one step of decoding teaches."""
@@ -54,6 +49,37 @@ class Step(NamedTuple):
     lasts: Int32Array  # (rows,) and its own
     top_tokens: Int32Array  # (rows, k) the target's likeliest tokens behind it
     top_probs: Float32Array  # (rows, k)
+
+
+class Text(NamedTuple):
+    """A text that was read; its first `start` tokens were known already."""
+
+    tokens: Int32Array
+    start: int
+    goes_on: bool  # they are the last ones logged before it
+
+
+class News(NamedTuple):
+    """What a drafter learned since somebody asked, event by event."""
+
+    events: list[Step | Text]
+    expected: Float32Array  # (CELLS,)
+    accepted: Float32Array  # (CELLS,)
+
+    def learned(self) -> Learned:
+        """The events summed up; takes milliseconds, and may run on any thread."""
+        matrix, log = TrigramMatrix(), [_NOTHING]
+        for event in self.events:
+            if isinstance(event, Text):
+                matrix.observe(event.tokens, event.start, HARD_WEIGHT)
+                log += [event.tokens[event.start :]] if event.goes_on else [_GAP, event.tokens]
+            else:
+                before = np.concatenate(log[-2:])[-2:]
+                text = np.concatenate((before, event.emitted))
+                matrix.observe(text, len(before), HARD_WEIGHT)
+                matrix.observe_top(*event[-4:], SOFT_WEIGHT)
+                log.append(event.emitted)
+        return Learned(matrix.export(), np.concatenate(log), self.expected, self.accepted)
 
 
 class Drafter(Protocol):
@@ -68,7 +94,7 @@ class Drafter(Protocol):
         ...
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _learn(
     table: Any,
     log: Any,
@@ -105,7 +131,7 @@ class AdaptiveDrafter:
         max_leaves, max_depth: bounds of every tree.
         kappa: weight of shorter contexts in the blend.
         least: paths less likely than this are not drafted.
-        keep_news: hold what is learned for `take_learned`.
+        keep_news: hold what is learned for `take_news`.
     """
 
     def __init__(
@@ -127,7 +153,7 @@ class AdaptiveDrafter:
         self.kappa = kappa
         self.least = least
         self.keep_news = keep_news
-        self._news: list[Step | _Text] = []
+        self._news: list[Step | Text] = []
 
     def draft(self, history: Int32Array, root: int, max_nodes: int) -> DraftTree:
         """The likeliest continuations, likeliest first; probabilities are calibrated."""
@@ -148,10 +174,15 @@ class AdaptiveDrafter:
         """Learns a text that the target was given: `tokens[start:]`, the rest is context."""
         first = max(start - CONTEXT, 0)
         piece = np.array(tokens[first:], np.int32)
-        self.matrix.observe(piece, start - first, HARD_WEIGHT)
-        self.spans.append(piece, start - first)
+        known = start - first
+        goes_on = known > 0 and np.array_equal(self.spans.tail(known), piece[:known])
+        self.matrix.observe(piece, known, HARD_WEIGHT)
+        if goes_on:
+            self.spans.extend(piece[known:])
+        else:
+            self.spans.append(piece, known)
         if self.keep_news:
-            self._news.append(_Text(piece, start - first))
+            self._news.append(Text(piece, known, goes_on))
 
     def learn(self, step: Step) -> None:
         """Learns from one step, in one pass."""
@@ -182,21 +213,10 @@ class AdaptiveDrafter:
             self.spans.append(learned.tokens)
         self.calibration.absorb(learned.expected, learned.accepted)
 
-    def take_learned(self) -> Learned:
+    def take_news(self) -> News:
         """What was learned since the last call; the next call starts from nothing."""
-        news, self._news = self._news, []
-        matrix, log = TrigramMatrix(), [_NOTHING]
-        for event in news:
-            if isinstance(event, _Text):
-                matrix.observe(event.tokens, event.start, HARD_WEIGHT)
-                log += [_GAP, event.tokens]
-            else:
-                before = np.concatenate(log[-2:])[-2:]
-                text = np.concatenate((before, event.emitted))
-                matrix.observe(text, len(before), HARD_WEIGHT)
-                matrix.observe_top(*event[-4:], SOFT_WEIGHT)
-                log.append(event.emitted)
-        return Learned(matrix.export(), np.concatenate(log), *self.calibration.take_new())
+        events, self._news = self._news, []
+        return News(events, *self.calibration.take_new())
 
     def everything(self) -> Learned:
         """All that is known, earlier processes' part included."""
@@ -209,7 +229,11 @@ class AdaptiveDrafter:
 
 
 class PaperDrafter(AdaptiveDrafter):
-    """ADED as published: the tri-gram matrix alone, PUCT search, no calibration, no budget."""
+    """ADED's search and tree: tri-grams alone, PUCT, no calibration, no budget.
+
+    The matrix below it is ours: it learns from the target's probabilities too, and holds 16
+    successors a context where the paper holds 12.
+    """
 
     def draft(self, history: Int32Array, root: int, max_nodes: int) -> DraftTree:
         """The paper's tree: at most 64 nodes, whatever they cost."""
@@ -217,13 +241,6 @@ class PaperDrafter(AdaptiveDrafter):
             return DraftTree.empty()
         before = int(history[-1])
         return puct(self.matrix.table, before, root, max_nodes=min(max_nodes, PUCT_NODES))
-
-
-class _Text(NamedTuple):
-    """A text that was read; its first `start` tokens were known already."""
-
-    tokens: Int32Array
-    start: int
 
 
 _GAP = np.asarray([SEPARATOR], np.int32)

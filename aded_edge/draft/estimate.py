@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from .calibration import SURE, TRUST, cell_of
+from .kernel import kernel
 from .matrix import SLOTS, find, pair_key, single_key
 from .spans import LENGTHS, LONGEST, WAYS, successors
 
@@ -29,7 +29,7 @@ MOST_CANDIDATES = 2 * SLOTS + len(LENGTHS) * WAYS
 _N_LENGTHS = len(LENGTHS)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _give(tokens: Any, estimates: Any, count: int, token: int, share: float) -> int:
     for i in range(count):
         if tokens[i] == token:
@@ -40,7 +40,7 @@ def _give(tokens: Any, estimates: Any, count: int, token: int, share: float) -> 
     return count + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _blend_row(table: Any, row: int, kappa: float, tokens: Any, estimates: Any, count: int) -> int:
     scale = 1.0 / (table.totals[row] + kappa)
     for i in range(count):
@@ -53,7 +53,7 @@ def _blend_row(table: Any, row: int, kappa: float, tokens: Any, estimates: Any, 
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def blend(
     table: Any,
     log: Any,
@@ -107,7 +107,7 @@ def blend(
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def calibrate(estimates: Any, count: int, kind: Any, counts: Any, probs: Any, cells: Any) -> None:
     """Writes the calibrated probability and the cell of each raw estimate."""
     for i in range(count):

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from .kernel import kernel
 
 SLOTS = 16
 """Successors kept per context."""
@@ -45,19 +46,19 @@ class Table(NamedTuple):
     state: npt.NDArray[np.int64]  # (2,) rows used, clock
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pair_key(a: int, b: int) -> int:
     """Key of the context (a, b); token ids below 2**31."""
     return (np.int64(a) << np.int64(31)) | np.int64(b)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def single_key(b: int) -> int:
     """Key of the one-token context (b)."""
     return _ONE_TOKEN | np.int64(b)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _slot(key: int, mask: int) -> int:
     # splitmix64's finaliser: neighbouring token ids must not land in neighbouring slots.
     h = np.uint64(key)
@@ -66,7 +67,7 @@ def _slot(key: int, mask: int) -> int:
     return np.int64((h ^ (h >> np.uint64(31))) & np.uint64(mask))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find(table: Any, key: int) -> int:
     """Row of `key`, or -1."""
     mask = table.slots.size - 1
@@ -79,7 +80,7 @@ def find(table: Any, key: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find_or_add(table: Any, key: int) -> int:
     # The caller has reserved room: a new row always fits.
     mask = table.slots.size - 1
@@ -99,7 +100,7 @@ def _find_or_add(table: Any, key: int) -> int:
     return row
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add(table: Any, row: int, token: int, weight: float) -> None:
     # A full row forgets as in Misra-Gries: a newcomer wears the lightest successor down and
     # takes its place once it outweighs it, so a frequent token is never lost to rare ones.
@@ -125,7 +126,7 @@ def _add(table: Any, row: int, token: int, weight: float) -> None:
         table.weights[row, lightest] -= weight
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _touch(table: Any, row: int, weight: float) -> None:
     table.stamps[row] = table.state[1]
     total = table.totals[row] + weight
@@ -136,7 +137,7 @@ def _touch(table: Any, row: int, weight: float) -> None:
     table.totals[row] = total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def observe(table: Any, tokens: Any, start: int, weight: float) -> None:
     """Counts tokens[start:] as successors; the caller has reserved two rows for each."""
     for i in range(max(start, 1), tokens.size):
@@ -152,7 +153,7 @@ def observe(table: Any, tokens: Any, start: int, weight: float) -> None:
             _touch(table, row, weight)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def observe_top(
     table: Any, befores: Any, lasts: Any, tokens: Any, probs: Any, weight: float, least: float
 ) -> None:
@@ -171,7 +172,7 @@ def observe_top(
             _touch(table, row, weight)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _absorb(
     table: Any, keys: Any, totals: Any, stamps: Any, offsets: Any, tokens: Any, weights: Any
 ) -> None:
@@ -186,7 +187,7 @@ def _absorb(
             table.stamps[row] = stamps[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _reindex(keys: Any, rows: int, slots: Any) -> None:
     mask = slots.size - 1
     for row in range(rows):
@@ -310,8 +311,11 @@ class TrigramMatrix:
 
     def absorb(self, rows: Rows) -> None:
         """Adds what another matrix learned to this one."""
-        if rows.stamps.size:
-            self.table.state[1] = max(self.clock, int(rows.stamps.max())) + 1
+        # Clocks of different processes do not compare: what comes last counts as the latest.
+        stamps = rows.stamps
+        if stamps.size:
+            self.table.state[1] = max(self.clock, int(stamps.max())) + 1
+            stamps = stamps + np.int32(self.clock - int(stamps.max()))
         for part in range(0, len(rows.keys), self._chunk):
             stop = min(part + self._chunk, len(rows.keys))
             self.reserve(stop - part)
@@ -319,7 +323,7 @@ class TrigramMatrix:
                 self.table,
                 rows.keys[part:stop],
                 rows.totals[part:stop],
-                rows.stamps[part:stop],
+                stamps[part:stop],
                 rows.offsets[part : stop + 1],
                 rows.tokens,
                 rows.weights,

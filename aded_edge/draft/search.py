@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from .estimate import CONTEXT, MOST_CANDIDATES, blend, calibrate
+from .kernel import kernel
 from .matrix import SLOTS, find, pair_key
 from .spans import WAYS
 from .tree import DraftTree
@@ -26,7 +26,7 @@ _HEAP = 2048
 """Open candidates held; far more than a tree of 64 nodes opens."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _push(heap: Any, size: int, probs: Any, item: int) -> int:
     heap[size] = item
     at = size
@@ -40,7 +40,7 @@ def _push(heap: Any, size: int, probs: Any, item: int) -> int:
     return size + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pop(heap: Any, size: int, probs: Any) -> int:
     top = heap[0]
     size -= 1
@@ -57,7 +57,7 @@ def _pop(heap: Any, size: int, probs: Any) -> int:
         at = best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _context(history: Any, root: int, tokens: Any, parents: Any, node: int, out: Any) -> int:
     # The last CONTEXT tokens of history + root + path to `node`, at the end of `out`.
     at = CONTEXT
@@ -76,7 +76,7 @@ def _context(history: Any, root: int, tokens: Any, parents: Any, node: int, out:
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _best_first(
     table: Any,
     log: Any,
@@ -231,7 +231,7 @@ _C2 = 8.0
 _PUCT_ROOM = 1 + PUCT_ITERATIONS * PUCT_SEARCHED * PUCT_SUCCESSORS
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _puct_open(table: Any, a: int, b: int, tokens: Any, probs: Any, at: int) -> int:
     # Writes the heaviest successors of (a, b) behind `at`, heaviest first; returns their number.
     row = find(table, pair_key(a, b))
@@ -253,7 +253,7 @@ def _puct_open(table: Any, a: int, b: int, tokens: Any, probs: Any, at: int) -> 
     return PUCT_SUCCESSORS
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _puct_select(visits: Any, values: Any, probs: Any, node: int, first: int, count: int) -> int:
     n_parent = visits[node]
     explore = (_C1 + np.log((n_parent + _C2 + 1.0) / _C2)) * np.sqrt(n_parent)
@@ -270,7 +270,7 @@ def _puct_select(visits: Any, values: Any, probs: Any, node: int, first: int, co
     return best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _puct(
     table: Any, a: int, b: int, tokens: Any, parents: Any, probs: Any, visits: Any, firsts: Any
 ) -> int:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from .kernel import kernel
 
 LENGTHS = (3, 4, 6, 8)
 """Context lengths that have a table."""
@@ -39,7 +40,7 @@ class Log(NamedTuple):
     state: npt.NDArray[np.int64]  # (1,) tokens ever appended
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bucket(context: Any, end: int, length: int, mask: int) -> int:
     h = np.uint64(length)
     for i in range(end - length, end):
@@ -48,7 +49,7 @@ def _bucket(context: Any, end: int, length: int, mask: int) -> int:
     return np.int64(h & np.uint64(mask))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def append(log: Any, tokens: Any, start: int) -> None:
     """Logs tokens; the places of tokens[start:] are noted, the others are context only."""
     capacity = log.tokens.size
@@ -70,7 +71,7 @@ def append(log: Any, tokens: Any, start: int) -> None:
         run = run + 1 if tokens[i] >= 0 else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def extend(log: Any, tokens: Any) -> Any:
     """Logs tokens that follow on from the last one logged.
 
@@ -88,7 +89,7 @@ def extend(log: Any, tokens: Any) -> Any:
     return recent
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _stood_at(log: Any, place: int, context: Any, end: int, length: int) -> bool:
     capacity = log.tokens.size
     if place - length < log.state[0] - capacity:
@@ -99,7 +100,7 @@ def _stood_at(log: Any, place: int, context: Any, end: int, length: int) -> bool
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def successors(log: Any, context: Any, end: int, n: int, found: Any) -> int:
     """What followed the last LENGTHS[n] tokens of context[:end], latest place first.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import weakref
 from typing import Any, NamedTuple
 
 import llama_cpp
@@ -56,8 +57,8 @@ class LlamaTarget:
     """A context of llama.cpp that evaluates trees.
 
     Args:
-        llama: the model, with its context opened by `open_tree_context`; its history is read
-            and extended.
+        llama: the model, whose history is read and extended. For trees that branch, its
+            context must have been opened by `open_tree_context`; a chain needs nothing.
 
     Attributes:
         n_vocab: tokens in the vocabulary.
@@ -65,11 +66,12 @@ class LlamaTarget:
     """
 
     def __init__(self, llama: llama_cpp.Llama) -> None:
-        self._llama: Any = llama
+        self._llama: Any = weakref.proxy(llama)  # which owns this target: `del llama` frees it
         self._ctx = llama._ctx.ctx
         self._memory = llama_cpp.llama_get_memory(self._ctx)
         self.n_vocab = llama.n_vocab()
         self._pending: _Pending | None = None
+        self._evaluations = 0
         self._leaf = 0
         self._rows: Float32Array = np.empty((0, self.n_vocab), np.float32)
         self.row = LAST_ROW
@@ -123,6 +125,8 @@ class LlamaTarget:
         self._batch.n_tokens = rows
         # Noted before anything changes: an interruption from here on is undone by settle().
         self._leaf = 0
+        self._evaluations += 1
+        self._llama._requires_eval = True
         self._pending = _Pending(self._tokens[:rows], tree.first_leaf, tree.leaves, base)
         for leaf in range(1, tree.leaves):
             llama_cpp.llama_memory_seq_cp(self._memory, 0, leaf, -1, -1)
@@ -140,13 +144,14 @@ class LlamaTarget:
         """The history grows by the token of `row`, whose parent it ends with."""
         assert self._pending is not None, "advance() belongs between evaluate() and settle()"
         llama, place = self._llama, self._llama.n_tokens
+        llama._requires_eval = True
         llama.input_ids[place] = self._pending.tokens[row]
         if llama._logits_all:
             llama.scores[place] = self._rows[row]
         self.row = row
         self._leaf = int(self._pending.first_leaf[row])
-        llama._requires_eval = False
         llama.n_tokens = place + 1
+        llama._requires_eval = False
 
     def settle(self) -> None:
         """Keeps the KV cells of the history and drops those of all other nodes."""
@@ -168,9 +173,9 @@ class LlamaTarget:
         return bool(llama_cpp.llama_memory_seq_rm(self._memory, 0, length, -1))
 
     @property
-    def open(self) -> bool:
-        """An evaluation waits to be settled: its rows can still be advanced to."""
-        return self._pending is not None
+    def ticket(self) -> int:
+        """Number of the evaluation that waits to be settled, 0 when none does."""
+        return self._evaluations if self._pending is not None else 0
 
     def logits(self) -> Float32Array:
         """float32 (n_vocab,): logits behind the last token of the history, a view."""
@@ -184,7 +189,7 @@ class LlamaTarget:
 
     def _room(self) -> int:
         llama = self._llama
-        return int(min(llama._n_ctx, len(llama.input_ids)) - llama.n_tokens)
+        return int(llama._n_ctx - llama.n_tokens)
 
     def _bind_batch(self) -> Any:
         batch = llama_cpp.llama_batch()
@@ -200,8 +205,8 @@ class LlamaTarget:
         return batch
 
 
-def open_tree_context(llama: llama_cpp.Llama) -> None:
-    """Opens the context of a loaded model again, with room for many sequences in one KV.
+def open_tree_context(llama: llama_cpp.Llama, leaves: int) -> None:
+    """Opens the context of a loaded model again, with room for that many paths in one KV.
 
     The constructor of llama_cpp.Llama opens it for a single sequence and offers no way to say
     otherwise; to close it and open it again costs no visible time.
@@ -211,7 +216,7 @@ def open_tree_context(llama: llama_cpp.Llama) -> None:
     """
     internals, inner = llama_cpp._internals, llama_cpp.llama_cpp
     llama._ctx.close()
-    llama.context_params.n_seq_max = min(MAX_LEAVES, llama.n_batch)
+    llama.context_params.n_seq_max = min(leaves, llama.n_batch)
     llama.context_params.kv_unified = True
     try:
         context = internals.LlamaContext(

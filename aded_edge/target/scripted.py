@@ -75,9 +75,9 @@ class ScriptedTarget:
         return max(len(self._tokens) - self._length - 1, 0)
 
     @property
-    def open(self) -> bool:
-        """An evaluation waits to be settled."""
-        return self._paths is not None
+    def ticket(self) -> int:
+        """Number of the evaluation that waits to be settled, 0 when none does."""
+        return len(self.widths) if self._paths is not None else 0
 
     def read(self, tokens: Sequence[int]) -> None:
         """Starts over with these tokens as the evaluated history."""

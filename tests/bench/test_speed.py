@@ -9,7 +9,7 @@ from aded_edge.bench.speed import DECODERS, PLAIN, Answer, Settings, summarise
 from aded_edge.cli import cli
 
 
-def answer(decoder, seconds, tokens=11, steps=10, accepted=0, dialog="1", category="qa"):
+def answer(decoder, seconds, tokens=11, steps=10, accepted=0, dialog=1, category="qa"):
     return Answer(
         visit=1,
         dialog=dialog,
@@ -32,9 +32,9 @@ def test_a_summary_compares_the_same_turns():
             answer(PLAIN, 1.0),
             answer("auto", 0.5, steps=5, accepted=5),
             answer("paper", 2.0, steps=5, accepted=5),
-            answer(PLAIN, 1.0, dialog="2", category="rag"),
-            answer("auto", 1.0, steps=10, dialog="2", category="rag"),
-            answer("paper", 4.0, steps=10, dialog="2", category="rag"),
+            answer(PLAIN, 1.0, dialog=2, category="rag"),
+            answer("auto", 1.0, steps=10, dialog=2, category="rag"),
+            answer("paper", 4.0, steps=10, dialog=2, category="rag"),
         ],
     )
     by = {(row["category"], row["decoder"]): row for row in rows}

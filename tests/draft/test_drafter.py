@@ -94,7 +94,7 @@ def assert_drafts_alike(one, other):
 def test_a_fresh_drafter_that_absorbs_what_was_learned_drafts_alike(prompts, cut, seed):
     teacher, student = fresh(), fresh()
     taught(teacher, prompts, 30, cut, seed)
-    student.absorb(teacher.take_learned())
+    student.absorb(teacher.take_news().learned())
     assert_drafts_alike(teacher, student)
 
 
@@ -108,19 +108,19 @@ def test_what_was_learned_turn_by_turn_adds_up():
         stream = Loop(target, teacher, Cut(4)).run(greedy)
         list(islice(stream, 10))
         stream.close()
-        student.absorb(teacher.take_learned())
+        student.absorb(teacher.take_news().learned())
     weights = [total for total, _, _ in contents(teacher.matrix).values()]
     assert max(weights) <= MOST_WEIGHT / 2, "rows are halved at other times when added up"
     assert_drafts_alike(teacher, student)
 
 
-@pytest.mark.parametrize("hand_on", ["take_learned", "everything"])
+@pytest.mark.parametrize("hand_on", [lambda d: d.take_news().learned(), lambda d: d.everything()])
 def test_context_is_counted_once_by_who_absorbs_it(hand_on):
     """What a prompt goes on from was read before: it stood there once, not twice."""
     teacher, student = fresh(), fresh()
     teacher.read(ids(1, 2, 3, 4))
     teacher.read(ids(1, 2, 3, 4, 5), 4)
-    student.absorb(getattr(teacher, hand_on)())
+    student.absorb(hand_on(teacher))
     assert teacher.spans.lookup(ids(1, 2, 3)) == {3: [4]}
     assert student.spans.lookup(ids(1, 2, 3)) == {3: [4]}
     assert student.spans.lookup(ids(2, 3, 4)) == {3: [5]}
@@ -131,9 +131,9 @@ def test_what_was_learned_later_is_younger_for_who_absorbs_it():
     teacher, student = fresh(), fresh()
     for n in range(10):
         teacher.read(ids(20 + n, 21 + n))
-    student.absorb(teacher.take_learned())
+    student.absorb(teacher.take_news().learned())
     teacher.read(ids(1, 2))
-    student.absorb(teacher.take_learned())
+    student.absorb(teacher.take_news().learned())
     stamps = {context: stamp for context, (_, stamp, _) in contents(student.matrix).items()}
     assert stamps[1,] > stamps[29,] > stamps[20,]
 
@@ -141,7 +141,7 @@ def test_what_was_learned_later_is_younger_for_who_absorbs_it():
 def test_all_that_is_known_can_be_handed_on_at_once():
     teacher, second, third = fresh(), fresh(), fresh()
     taught(teacher, [[1, 2, 3]], 30)
-    second.absorb(teacher.take_learned())
+    second.absorb(teacher.take_news().learned())
     taught(second, [[4, 5, 6]], 30)
     third.absorb(second.everything())
     assert_drafts_alike(second, third)
@@ -150,9 +150,9 @@ def test_all_that_is_known_can_be_handed_on_at_once():
 def test_what_was_learned_is_taken_once():
     drafter = fresh()
     taught(drafter, [[1, 2, 3]], 10)
-    assert not drafter.take_learned().is_empty
-    again = drafter.take_learned()
-    assert again.is_empty
+    assert drafter.take_news().events
+    again = drafter.take_news()
+    assert not again.events
     assert not np.any(again.expected)
     assert not np.any(again.accepted)
 
@@ -160,22 +160,22 @@ def test_what_was_learned_is_taken_once():
 def test_what_was_absorbed_is_not_learned_anew():
     teacher, student = fresh(), fresh()
     taught(teacher, [[1, 2, 3]], 10)
-    student.absorb(teacher.take_learned())
-    assert student.take_learned().is_empty
+    student.absorb(teacher.take_news().learned())
+    assert not student.take_news().events
     assert not np.any(student.calibration.counts[NEW_EXPECTED:])
 
 
 def test_a_drafter_that_is_not_asked_to_keeps_no_news():
     drafter = fresh(keep_news=False)
     taught(drafter, [[1, 2, 3]], 10)
-    assert drafter.take_learned().is_empty
+    assert not drafter.take_news().events
 
 
 def test_what_was_taken_does_not_change_when_the_callers_arrays_do():
     drafter, text = fresh(), ids(1, 2, 3, 4)
     drafter.read(text)
     text[:] = 9
-    assert drafter.take_learned().tokens.tolist() == [-1, 1, 2, 3, 4]
+    assert drafter.take_news().learned().tokens.tolist() == [-1, 1, 2, 3, 4]
 
 
 def flat(rows):
@@ -277,7 +277,7 @@ def test_a_step_whose_rows_were_lost_teaches_what_was_emitted():
 def assert_learned_alike(drafter):
     """What is handed on is what was learned: rows, tokens and outcomes."""
     student = fresh()
-    student.absorb(drafter.take_learned())
+    student.absorb(drafter.take_news().learned())
     assert flat(contents(student.matrix)) == flat(contents(drafter.matrix))
     tail = drafter.spans.tail(ROOM)
     assert student.spans.tail(len(tail)).tolist() == tail.tolist()

@@ -5,6 +5,7 @@ everything found is true and newest first, and nothing is lost where no other co
 """
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,29 +69,36 @@ def test_in_a_ring_that_wraps_everything_found_is_true(calls, context):
         assert is_subsequence(found, reference.successors(context, length))
 
 
-def test_the_hash_decides_nothing_where_contexts_collide():
-    """With 32 buckets almost every context shares its own; what is found must still be true."""
-    rng = np.random.default_rng(3)
-    text = rng.integers(0, 12, 64).tolist()
-    spans, reference = filled([("append", text[1:], 0)], 64)
-    hits = 0
-    for end in range(3, len(text)):
-        found = spans.lookup(ids(*text[:end]))
-        hits += len(found)
-        for length, followers in found.items():
-            assert is_subsequence(followers, reference.successors(text[:end], length))
-    assert hits > 20
-    assert spans.lookup(ids(12, 13, 14, 15, 16, 17, 18, 19)) == {}
+@pytest.mark.parametrize(
+    ("length", "place"), [(length, place) for length in LENGTHS for place in range(length)]
+)
+def test_the_hash_alone_decides_nothing(length, place):
+    """Of two contexts with one hash, alike but for one token, only the right one is found."""
+    asked = list(range(1, length + 1))
+    other = next(
+        other
+        for token in range(100, 10_000)
+        if bucket(other := [*asked[:place], token, *asked[place + 1 :]]) == bucket(asked)
+    )
+    spans = Spans(64)
+    spans.append(ids(*other, 99))
+    assert spans.lookup(ids(*other))[length] == [99]
+    assert length not in spans.lookup(ids(*asked))
+
+
+def bucket(context):
+    return _bucket(ids(*context), len(context), len(context), 31)
 
 
 def test_a_place_that_was_overwritten_is_never_returned():
+    """Not even where the tokens that took its place are the same."""
     spans = Spans(64)
     spans.append(ids(1, 2, 3, 4))
+    spans.extend(np.arange(100, 160, dtype=np.int32))  # 65 with the separator, which is gone
     assert spans.lookup(ids(1, 2, 3)) == {3: [4]}
-    spans.extend(np.arange(100, 160, dtype=np.int32))  # 65 with the first separator
-    assert spans.lookup(ids(1, 2, 3)) == {3: [4]}
-    spans.extend(ids(160))  # takes the place of the 1
-    assert spans.lookup(ids(1, 2, 3)) == {}
+    for token in (1, 2, 3):
+        spans.extend(ids(token))
+        assert spans.lookup(ids(1, 2, 3)) == {}
 
 
 def test_a_text_longer_than_the_ring_leaves_its_end():
@@ -130,7 +138,8 @@ def test_context_leads_to_what_follows_but_is_not_noted_itself(text, start, cont
         assert is_subsequence(found, reference.successors(context, length))
     only_context = Spans(64)
     only_context.append(ids(*text), len(text))
-    assert only_context.lookup(ids(*context)) == {}
+    for end in range(1, len(text) + 1):
+        assert only_context.lookup(ids(*text[:end])) == {}
 
 
 def test_no_span_reaches_across_a_separator():
@@ -140,6 +149,7 @@ def test_no_span_reaches_across_a_separator():
     spans.extend(ids(7))
     for context in ((1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 6)):
         assert spans.lookup(ids(*context)) == {}
+    assert not spans.log.places.any(), "a context with a separator in it would only take up room"
 
 
 def test_a_repeated_successor_is_told_twice():

@@ -19,7 +19,13 @@ def ints(*values):
 @pytest.fixture(scope="module")
 def llama(model_path):
     with Llama(
-        str(model_path), n_ctx=256, n_threads=2, n_threads_batch=2, verbose=False, store=None
+        str(model_path),
+        n_ctx=256,
+        n_threads=2,
+        n_threads_batch=2,
+        verbose=False,
+        store=None,
+        drafting="paper",
     ) as llama:
         yield llama
 
