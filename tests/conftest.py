@@ -5,6 +5,7 @@ but each token depends on all before it, and a whole answer takes milliseconds.
 """
 
 import contextlib
+import functools
 import itertools
 import struct
 import sys
@@ -63,6 +64,12 @@ def settings():
 
 
 @pytest.fixture(scope="session")
+def tiny_settings(tiny_path, settings):
+    """The tiny model's. Its KV is float32: there the order of cells changes next to nothing."""
+    return {**settings, "model_path": str(tiny_path), "type_k": 0, "type_v": 0}
+
+
+@pytest.fixture(scope="session")
 def plain(model_path, settings):
     """llama_cpp's own Llama: what every answer is compared with."""
     llama = llama_cpp.Llama(str(model_path), **settings)
@@ -71,9 +78,9 @@ def plain(model_path, settings):
 
 
 @pytest.fixture(scope="session")
-def tiny_plain(tiny_path, settings):
+def tiny_plain(tiny_settings):
     """The same with the tiny model."""
-    llama = llama_cpp.Llama(str(tiny_path), **settings)
+    llama = llama_cpp.Llama(**tiny_settings)
     yield llama
     llama.close()
 
@@ -111,15 +118,15 @@ def tiny_truth(tiny_plain):
 
 @pytest.fixture(scope="session")
 def loader(settings):
-    """A context manager that gives `load(path, eager=False, **arguments)`, and closes all."""
+    """A context manager that gives `load(eager=False, **arguments)`, and closes all models."""
 
     @contextlib.contextmanager
     def loader():
         from aded_edge import Llama
         from aded_edge.decode.budget import FixedBudget
 
-        def load(path, eager=False, **changes):
-            llama = stack.enter_context(Llama(path, **{**settings, "store": None, **changes}))
+        def load(eager=False, **changes):
+            llama = stack.enter_context(Llama(**{**settings, "store": None, **changes}))
             if eager:
                 llama._loop.budget = FixedBudget(NODES)
             return llama
@@ -133,17 +140,24 @@ def loader(settings):
 
 
 @pytest.fixture
-def load(loader):
-    """Loads models for one test."""
+def load(loader, model_path):
+    """Loads real models for one test."""
     with loader() as load:
-        yield load
+        yield functools.partial(load, model_path=model_path)
+
+
+@pytest.fixture
+def load_tiny(loader, tiny_settings):
+    """Loads tiny models for one test."""
+    with loader() as load:
+        yield functools.partial(load, **tiny_settings)
 
 
 @pytest.fixture(scope="module")
 def llama(loader, model_path):
     """The real model as users have it: it drafts what pays."""
     with loader() as load:
-        yield load(model_path)
+        yield load(model_path=model_path)
 
 
 # --- a GGUF file with random weights --------------------------------------------------------

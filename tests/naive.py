@@ -59,12 +59,13 @@ class Matrix:
 
     def absorb(self, other):
         stamps = [stamp for _, stamp, _ in other.rows.values()]
-        self.clock = max([self.clock, *stamps]) + 1 if stamps else self.clock
+        if stamps:
+            self.clock = max(self.clock + 1, *stamps) if self.rows else max(stamps)
         for context, (total, stamp, slots) in other.rows.items():
             fresh = context not in self.rows
             self._add(context, dict(slots), total)
             if fresh:
-                self.rows[context][1] = stamp
+                self.rows[context][1] = stamp + self.clock - max(stamps)
 
     def _add(self, context, shares, weight):
         row = self.rows.setdefault(context, [0.0, 0, []])
@@ -165,7 +166,7 @@ def blend(evidence, kappa):
     return estimates
 
 
-EVIDENCE_EDGES = [1.5, 4.0, 12.0]
+EVIDENCE_EDGES = [1.4, 4.4, 12.4]
 ESTIMATE_EDGES = [0.05, 0.12, 0.25, 0.4, 0.6, 0.8, 0.93]
 MIDDLES = [0.03, 0.08, 0.18, 0.32, 0.5, 0.7, 0.87, 0.97]  # of the bands between those edges
 

@@ -23,19 +23,13 @@ def vocabulary(model_path, settings):
 
 
 @pytest.fixture
-def ours(load, model_path):
-    """Loads our Llama."""
-    return lambda **changes: load(model_path, **changes)
-
-
-@pytest.fixture
-def pair(ours, model_path, settings):
+def pair(load, model_path, settings):
     """(ours, llama_cpp's), with the same arguments."""
     models = []
 
     def pair(**changes):
         models.append(llama_cpp.Llama(str(model_path), **{**settings, **changes}))
-        return ours(**changes), models[-1]
+        return load(**changes), models[-1]
 
     yield pair
     for model in models:
@@ -90,7 +84,7 @@ def test_special_tokens_are_hidden_unless_asked_for(vocabulary):
 # --- sampling and completions ---------------------------------------------------------------
 
 
-def test_the_low_level_sampler_works_on_our_context(ours, plain):
+def test_the_low_level_sampler_works_on_our_context(load, plain):
     """A batch and a sampler chain by hand, as their test of the internals does."""
 
     def four(context, tokens):
@@ -109,7 +103,7 @@ def test_the_low_level_sampler_works_on_our_context(ours, plain):
             chosen += tokens
         return chosen
 
-    llama = ours(**SMALL)
+    llama = load(**SMALL)
     tokens = prompt_tokens(llama, FOX)
     chosen = []
     for model in (llama, plain):
@@ -191,8 +185,8 @@ def test_a_state_brings_its_seed_back(pair):
 # --- what the KV holds already --------------------------------------------------------------
 
 
-def test_the_same_prompt_twice_gives_the_same_answer(ours):
-    llama = ours(n_ctx=32, n_batch=32, n_ubatch=32, flash_attn=True)
+def test_the_same_prompt_twice_gives_the_same_answer(load):
+    llama = load(n_ctx=32, n_batch=32, n_ubatch=32, flash_attn=True)
     outputs = [
         said(llama.create_completion(FOX, max_tokens=6, temperature=0.0, seed=1337))
         for _ in range(2)
@@ -207,8 +201,8 @@ def test_a_prompt_that_was_edited_is_read_again(pair):
         assert said(ours.create_completion(prompt, max_tokens=3, temperature=0.0)) == expected
 
 
-def test_a_prompt_that_is_the_history_is_not_evaluated_again(ours, monkeypatch):
-    fresh, llama = ours(**SMALL), ours(**SMALL)
+def test_a_prompt_that_is_the_history_is_not_evaluated_again(load, monkeypatch):
+    fresh, llama = load(**SMALL), load(**SMALL)
     tokens = prompt_tokens(llama)
     expected = greedy(fresh, tokens)
     llama.eval(tokens)
@@ -225,8 +219,8 @@ def test_a_prompt_that_is_the_history_is_not_evaluated_again(ours, monkeypatch):
     assert llama.n_tokens == len(tokens) + len(expected) - 1
 
 
-def test_a_loaded_state_is_evaluated_before_it_is_sampled(ours):
-    source, loaded = ours(**SMALL), ours(**SMALL)
+def test_a_loaded_state_is_evaluated_before_it_is_sampled(load):
+    source, loaded = load(**SMALL), load(**SMALL)
     tokens = prompt_tokens(source)
     source.eval(tokens)
     state = source.save_state()
@@ -266,8 +260,8 @@ def test_a_cache_is_hit(pair, monkeypatch, tmp_path, writer, kind):
     assert actual["usage"] == expected["usage"]
 
 
-def test_a_shorter_prompt_takes_the_prefix_of_a_longer_history(ours):
-    llama = ours(**SMALL)
+def test_a_shorter_prompt_takes_the_prefix_of_a_longer_history(load):
+    llama = load(**SMALL)
     tokens = prompt_tokens(llama)
     expected = greedy(llama, tokens)
     llama.reset()

@@ -28,8 +28,8 @@ _STEP_DOWN = 1.4
 """The most that a width can cost in terms of a wider one; 1.25 was seen."""
 
 _SCALE_RATE = 0.05
-_RATIO_RATE = 0.01
-_FORGETTING = 0.002
+_RATIO_RATE = 0.02
+_FORGETTING = 0.001
 _SURPRISE = 0.25
 """A step's surprise (log seconds) counts at most this much, so that one hiccup changes little."""
 

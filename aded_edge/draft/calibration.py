@@ -53,12 +53,13 @@ _PRIOR = PRIOR_TRIALS * np.tile(
 @kernel
 def cell_of(length_kind: int, evidence: float, estimate: float) -> int:
     """The cell of an estimate: its length kind 0..5, weight of evidence, raw probability."""
+    # Weights are mostly whole numbers: bounds between them do not turn on how they were rounded.
     weight_kind = 0
-    if evidence >= 12.0:
+    if evidence >= 12.4:
         weight_kind = 3
-    elif evidence >= 4.0:
+    elif evidence >= 4.4:
         weight_kind = 2
-    elif evidence >= 1.5:
+    elif evidence >= 1.4:
         weight_kind = 1
     band = 0
     while band < BANDS - 1 and estimate >= _EDGES[band]:

@@ -34,7 +34,7 @@ class Learned(NamedTuple):
     """What a drafter learned, as plain arrays."""
 
     rows: Rows
-    tokens: Int32Array  # (k,) the log, SEPARATOR between texts
+    tokens: Int32Array  # (k,) the log, SEPARATOR between texts; in front, unless it goes on
     expected: Float32Array  # (CELLS,)
     accepted: Float32Array  # (CELLS,)
 
@@ -62,13 +62,14 @@ class Text(NamedTuple):
 class News(NamedTuple):
     """What a drafter learned since somebody asked, event by event."""
 
+    before: Int32Array  # (2,) or fewer: what was logged before all this
     events: list[Step | Text]
     expected: Float32Array  # (CELLS,)
     accepted: Float32Array  # (CELLS,)
 
     def learned(self) -> Learned:
         """The events summed up; takes milliseconds, and may run on any thread."""
-        matrix, log = TrigramMatrix(), [_NOTHING]
+        matrix, log = TrigramMatrix(), [_NOTHING, self.before]
         for event in self.events:
             if isinstance(event, Text):
                 matrix.observe(event.tokens, event.start, HARD_WEIGHT)
@@ -79,7 +80,8 @@ class News(NamedTuple):
                 matrix.observe(text, len(before), HARD_WEIGHT)
                 matrix.observe_top(*event[-4:], SOFT_WEIGHT)
                 log.append(event.emitted)
-        return Learned(matrix.export(), np.concatenate(log), self.expected, self.accepted)
+        tokens = np.concatenate(log)[len(self.before) :]
+        return Learned(matrix.export(), tokens, self.expected, self.accepted)
 
 
 class Drafter(Protocol):
@@ -154,6 +156,7 @@ class AdaptiveDrafter:
         self.least = least
         self.keep_news = keep_news
         self._news: list[Step | Text] = []
+        self._before = _NOTHING
 
     def draft(self, history: Int32Array, root: int, max_nodes: int) -> DraftTree:
         """The likeliest continuations, likeliest first; probabilities are calibrated."""
@@ -175,7 +178,12 @@ class AdaptiveDrafter:
         first = max(start - CONTEXT, 0)
         piece = np.array(tokens[first:], np.int32)
         known = start - first
-        goes_on = known > 0 and np.array_equal(self.spans.tail(known), piece[:known])
+        # The last token written is not evaluated yet: a prompt that goes on gives it back.
+        if 0 < known < len(piece) and self._ends_with(piece[: known + 1]):
+            known += 1
+        if known == len(piece):
+            return
+        goes_on = known > 0 and self._ends_with(piece[:known])
         self.matrix.observe(piece, known, HARD_WEIGHT)
         if goes_on:
             self.spans.extend(piece[known:])
@@ -209,14 +217,20 @@ class AdaptiveDrafter:
     def absorb(self, learned: Learned) -> None:
         """Adds what an earlier process learned."""
         self.matrix.absorb(learned.rows)
-        if len(learned.tokens):
-            self.spans.append(learned.tokens)
+        if len(learned.tokens) and learned.tokens[0] == SEPARATOR:
+            self.spans.append(learned.tokens[1:])
+        else:
+            self.spans.extend(learned.tokens)
         self.calibration.absorb(learned.expected, learned.accepted)
+
+    def _ends_with(self, tokens: Int32Array) -> bool:
+        return np.array_equal(self.spans.tail(len(tokens)), tokens)
 
     def take_news(self) -> News:
         """What was learned since the last call; the next call starts from nothing."""
+        before, self._before = self._before, self.spans.tail(2)
         events, self._news = self._news, []
-        return News(events, *self.calibration.take_new())
+        return News(before, events, *self.calibration.take_new())
 
     def everything(self) -> Learned:
         """All that is known, earlier processes' part included."""

@@ -48,7 +48,7 @@ def _blend_row(table: Any, row: int, kappa: float, tokens: Any, estimates: Any, 
     for i in range(SLOTS):
         weight = table.weights[row, i]
         if weight == 0.0:
-            break
+            continue
         count = _give(tokens, estimates, count, table.tokens[row, i], weight * scale)
     return count
 

@@ -109,8 +109,8 @@ def _add(table: Any, row: int, token: int, weight: float) -> None:
     for i in range(SLOTS):
         held = table.weights[row, i]
         if held == 0.0:
-            free = i
-            break
+            free = i if free < 0 else free
+            continue
         if table.tokens[row, i] == token:
             table.weights[row, i] = held + weight
             return
@@ -314,8 +314,9 @@ class TrigramMatrix:
         # Clocks of different processes do not compare: what comes last counts as the latest.
         stamps = rows.stamps
         if stamps.size:
-            self.table.state[1] = max(self.clock, int(stamps.max())) + 1
-            stamps = stamps + np.int32(self.clock - int(stamps.max()))
+            latest = int(stamps.max())
+            self.table.state[1] = max(self.clock + 1, latest) if len(self) else latest
+            stamps = stamps + np.int32(self.clock - latest)
         for part in range(0, len(rows.keys), self._chunk):
             stop = min(part + self._chunk, len(rows.keys))
             self.reserve(stop - part)
