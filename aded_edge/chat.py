@@ -5,7 +5,6 @@ Parses options, reads lines, prints what the model says. Does not know how an an
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import logging
@@ -24,9 +23,6 @@ from .fetch import default_model_path, fetch_default_model
 if TYPE_CHECKING:
     from .decode.stats import Stats
     from .llama import Llama
-
-with contextlib.suppress(ImportError):  # editing and recall at the prompt, where there is one
-    import readline  # noqa: F401
 
 HELP = "/exit leaves, /new forgets the conversation, Ctrl-C stops an answer"
 
@@ -170,9 +166,8 @@ class Terminal:
         click.echo()
         if conversation.dropped > before:
             note("the conversation outgrew the context: its oldest turns were left out")
-        if conversation.cut:
-            note("the answer was cut: --max-tokens, or the end of the context")
-        note(summary(stats) + (", stopped" if interrupted else ""))
+        ending = ", stopped" if interrupted else ", cut at the limit" if conversation.cut else ""
+        note(summary(stats) + ending)
         return not interrupted
 
     def talk(self) -> None:

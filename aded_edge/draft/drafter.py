@@ -34,7 +34,7 @@ class Learned(NamedTuple):
     """What a drafter learned, as plain arrays."""
 
     rows: Rows
-    tokens: Int32Array  # (k,) the log, SEPARATOR between texts; in front, unless it goes on
+    tokens: Int32Array  # (k,) the log, SEPARATOR between texts
     expected: Float32Array  # (CELLS,)
     accepted: Float32Array  # (CELLS,)
 
@@ -69,19 +69,19 @@ class News(NamedTuple):
 
     def learned(self) -> Learned:
         """The events summed up; takes milliseconds, and may run on any thread."""
-        matrix, log = TrigramMatrix(), [_NOTHING, self.before]
+        matrix, log, tail = TrigramMatrix(), [_GAP, self.before], self.before
         for event in self.events:
             if isinstance(event, Text):
                 matrix.observe(event.tokens, event.start, HARD_WEIGHT)
                 log += [event.tokens[event.start :]] if event.goes_on else [_GAP, event.tokens]
+                tail = event.tokens[-2:]
             else:
-                before = np.concatenate(log[-2:])[-2:]
-                text = np.concatenate((before, event.emitted))
-                matrix.observe(text, len(before), HARD_WEIGHT)
+                text = np.concatenate((tail, event.emitted))
+                matrix.observe(text, len(tail), HARD_WEIGHT)
                 matrix.observe_top(*event[-4:], SOFT_WEIGHT)
                 log.append(event.emitted)
-        tokens = np.concatenate(log)[len(self.before) :]
-        return Learned(matrix.export(), tokens, self.expected, self.accepted)
+                tail = text[-2:]
+        return Learned(matrix.export(), np.concatenate(log), self.expected, self.accepted)
 
 
 class Drafter(Protocol):
@@ -217,10 +217,8 @@ class AdaptiveDrafter:
     def absorb(self, learned: Learned) -> None:
         """Adds what an earlier process learned."""
         self.matrix.absorb(learned.rows)
-        if len(learned.tokens) and learned.tokens[0] == SEPARATOR:
-            self.spans.append(learned.tokens[1:])
-        else:
-            self.spans.extend(learned.tokens)
+        # As a text of its own: what was logged last may be another process's.
+        self.spans.append(learned.tokens)
         self.calibration.absorb(learned.expected, learned.accepted)
 
     def _ends_with(self, tokens: Int32Array) -> bool:

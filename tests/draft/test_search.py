@@ -82,10 +82,8 @@ def assert_is_a_tree(tree):
     assert tree.probs.tolist() == sorted(tree.probs.tolist(), reverse=True), "best first"
 
 
-@given(st.lists(texts, max_size=3), st.lists(st.integers(0, 2), min_size=1), trusts, bounds)
-def test_every_node_is_the_likeliest_that_was_open(texts, context, trusts, bounds):
-    known = Known(texts, trusts)
-    tree = known.draft(context, **bounds)
+def assert_likeliest_first(known, context, tree, bounds):
+    """Every node is the likeliest that was open; where the tree ends, none was left."""
     rules = {**bounds, "least": bounds["least"] * 0.9999}
     most = rules.pop("max_nodes")
     for node in range(len(tree)):
@@ -97,6 +95,22 @@ def test_every_node_is_the_likeliest_that_was_open(texts, context, trusts, bound
     rules["least"] = bounds["least"] * 1.0001
     left = naive.open_candidates(context, tree, len(tree), known.believe, **rules)
     assert len(tree) == most or (len(tree) < most and not left)
+
+
+@given(st.lists(texts, max_size=3), st.lists(st.integers(0, 2), min_size=1), trusts, bounds)
+def test_every_node_is_the_likeliest_that_was_open(texts, context, trusts, bounds):
+    known = Known(texts, trusts)
+    assert_likeliest_first(known, context, known.draft(context, **bounds), bounds)
+
+
+@pytest.mark.parametrize(("max_leaves", "max_depth"), [(64, 64), (5, 64), (64, 2)])
+def test_the_likeliest_is_found_among_hundreds(max_leaves, max_depth):
+    known = Known([np.random.default_rng(0).integers(0, 8, 1000).tolist()])
+    bounds = {"max_nodes": 40, "max_leaves": max_leaves, "max_depth": max_depth, "least": 0.001}
+    tree = known.draft((1, 2, 3), **bounds)
+    assert len(tree) == 40
+    assert max(shape(tree)[0]) <= max_depth
+    assert_likeliest_first(known, (1, 2, 3), tree, bounds)
 
 
 @given(st.lists(texts, max_size=3), st.lists(st.integers(0, 2), min_size=1), bounds)
@@ -180,17 +194,19 @@ def known_successors(matrix):
     return cache(successors)
 
 
+def drafted_by(tree):
+    """Path -> probability."""
+    tokens, parents = tree.tokens.tolist(), tree.parents.tolist()
+    paths = [tuple(naive.path_to(node, tokens, parents)) for node in range(len(tree))]
+    return dict(zip(paths, tree.probs.tolist(), strict=True))
+
+
 @given(st.lists(texts, min_size=1, max_size=3), st.integers(0, 64))
 def test_puct_is_the_search_of_the_paper(texts, max_nodes):
     matrix = Known(texts).matrix
     tree = puct(matrix.table, 0, 1, max_nodes=max_nodes)
     expected = naive.puct(known_successors(matrix), 0, 1, max_nodes)
-    tokens, parents = tree.tokens.tolist(), tree.parents.tolist()
-    drafted = {
-        tuple(naive.path_to(node, tokens, parents)): float(tree.probs[node])
-        for node in range(len(tree))
-    }
-    assert drafted == pytest.approx(expected, rel=1e-5)
+    assert drafted_by(tree) == pytest.approx(expected, rel=1e-5)
 
 
 @given(st.lists(texts, min_size=1, max_size=3), st.integers(0, 64))
@@ -203,7 +219,14 @@ def test_puct_gives_a_tree_within_the_bounds_of_the_paper(texts, max_nodes):
     assert max(depths, default=0) <= PUCT_SEARCHED + 1
 
 
-def test_puct_fills_its_tree_where_much_is_known():
-    """24 drafts of up to 4 tokens want more nodes than the paper's 64."""
-    known = Known([np.random.default_rng(0).integers(0, 30, 8000).tolist()])
-    assert len(puct(known.matrix.table, 3, 4)) == PUCT_NODES
+def test_puct_chooses_among_many_as_the_paper_does():
+    """Where more is known than fits, the search itself decides; 64 nodes are not enough."""
+    chances = 1 / np.arange(1, 31)
+    text = np.random.default_rng(0).choice(30, 4000, p=chances / chances.sum())
+    matrix = Known([text.tolist()]).matrix
+    successors = known_successors(matrix)
+    for before, root in ((0, 0), (0, 1), (1, 0), (2, 1), (5, 3)):
+        tree = puct(matrix.table, before, root)
+        assert len(tree) == PUCT_NODES
+        expected = naive.puct(successors, before, root, PUCT_NODES)
+        assert drafted_by(tree) == pytest.approx(expected, rel=1e-5)

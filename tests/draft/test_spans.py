@@ -6,7 +6,7 @@ everything found is true and newest first, and nothing is lost where no other co
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aded_edge.draft.spans import LENGTHS, SEPARATOR, WAYS, Spans, _bucket
@@ -112,6 +112,7 @@ def test_a_text_longer_than_the_ring_leaves_its_end():
 
 
 @given(st.lists(st.integers(0, 2), max_size=80), st.lists(st.integers(1, 12), max_size=20))
+@example(list(range(30)), [1] * 30)
 def test_extending_is_appending_the_whole(text, cuts):
     whole, pieces = Spans(64), Spans(64)
     whole.append(ids(*text))

@@ -1,0 +1,47 @@
+"""Compiled kernels on disk."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import aded_edge.draft
+
+PROGRAM = """
+import numpy as np
+from aded_edge.draft.calibration import Calibration
+from aded_edge.draft.estimate import calibrate
+
+calibration = Calibration()
+calibration.counts[2] = 1.0
+probs, cells = np.empty(1), np.empty(1, np.int16)
+calibrate(np.ones(1), 1, np.zeros(2), calibration.counts, probs, cells)
+print(probs[0])
+"""
+
+
+def test_a_kernel_is_compiled_anew_when_a_module_that_it_uses_has_changed(tmp_path):
+    """`git pull` changes calibration.py; what estimate.py compiled with the old one is stale."""
+    package = tmp_path / "aded_edge"
+    shutil.copytree(
+        Path(aded_edge.draft.__file__).parent,
+        package / "draft",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    (package / "__init__.py").touch()
+    assert run(tmp_path) == "0.99"
+    changed = package / "draft" / "calibration.py"
+    source = changed.read_text(encoding="utf-8")
+    assert source.count("SURE = 0.99") == 1
+    changed.write_text(source.replace("SURE = 0.99", "SURE = 0.75"), encoding="utf-8")
+    assert run(tmp_path) == "0.75"
+
+
+def run(folder):
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-c", PROGRAM]
+    result = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    return result.stdout.strip()
