@@ -271,10 +271,9 @@ def _puct_select(visits: Any, values: Any, probs: Any, node: int, first: int, co
 
 
 @kernel
-def _puct(
-    table: Any, a: int, b: int, tokens: Any, parents: Any, probs: Any, visits: Any, firsts: Any
-) -> int:
+def _puct(table: Any, a: int, b: int, tokens: Any, parents: Any, probs: Any, visits: Any) -> int:
     # firsts[node]: (index of the first child, number of children), -1 while not opened.
+    firsts = np.empty((_PUCT_ROOM, 2), np.int32)
     values = np.zeros(_PUCT_ROOM, np.float64)
     path = np.empty(PUCT_SEARCHED, np.int32)
     used = 1
@@ -316,58 +315,101 @@ def puct(table: Any, before: int, root: int, *, max_nodes: int = PUCT_NODES) -> 
         before, root: the two tokens of context.
         max_nodes: bound of the tree, the paper's 64.
     """
-    tokens = np.empty(_PUCT_ROOM, np.int32)
+    tokens = np.empty(max_nodes, np.int32)
+    parents = np.empty(max_nodes, np.int32)
+    probs = np.empty(max_nodes, np.float32)
+    n = _puct_tree(table, before, root, max_nodes, tokens, parents, probs)
+    return DraftTree(
+        tokens[:n], parents[:n], probs[:n], np.ones(n, np.float32), np.full(n, -1, np.int16)
+    )
+
+
+@kernel
+def _puct_ends(visits: Any, parents: Any, used: int, ends: Any) -> int:
+    # The most visited nodes below which nothing was visited, most visited first; ties go to the
+    # node that was opened first. Returns how many there are, at most PUCT_DRAFTS.
+    inner = np.zeros(used, np.bool_)
+    for node in range(1, used):
+        if visits[node] > 0:
+            inner[parents[node]] = True
+    count = 0
+    for node in range(1, used):
+        if visits[node] == 0 or inner[node]:
+            continue
+        at = min(count, PUCT_DRAFTS - 1)
+        if count >= PUCT_DRAFTS and visits[node] <= visits[ends[at]]:
+            continue
+        while at > 0 and visits[ends[at - 1]] < visits[node]:
+            ends[at] = ends[at - 1]
+            at -= 1
+        ends[at] = node
+        count += 1
+    return min(count, PUCT_DRAFTS)
+
+
+@kernel
+def _puct_tree(
+    table: Any, before: int, root: int, max_nodes: int, out: Any, out_parents: Any, out_probs: Any
+) -> int:
+    tokens = np.empty(_PUCT_ROOM + PUCT_SUCCESSORS, np.int32)
     parents = np.full(_PUCT_ROOM, -1, np.int32)
-    probs = np.ones(_PUCT_ROOM, np.float64)
+    probs = np.ones(_PUCT_ROOM + PUCT_SUCCESSORS, np.float64)
     visits = np.zeros(_PUCT_ROOM, np.int32)
-    firsts = np.empty((_PUCT_ROOM, 2), np.int32)
-    used = _puct(table, before, root, tokens, parents, probs, visits, firsts)
-    return _most_visited(
-        table, root, tokens[:used], parents[:used], probs[:used], visits[:used], max_nodes
-    )
-
-
-def _most_visited(
-    table: Any,
-    root: int,
-    tokens: npt.NDArray[np.int32],
-    parents: npt.NDArray[np.int32],
-    probs: npt.NDArray[np.float64],
-    visits: npt.NDArray[np.int32],
-    max_nodes: int,
-) -> DraftTree:
-    # A draft ends where no child was visited. Ties go to the node that was opened first.
-    visited = np.flatnonzero(visits[1:]) + 1
-    ends = np.setdiff1d(visited, parents[visited])
-    ends = ends[np.argsort(-visits[ends], kind="stable")][:PUCT_DRAFTS]
-    paths: dict[tuple[int, ...], float] = {}
-    for end in ends.tolist():
-        path: list[int] = []
-        node = end
+    used = _puct(table, before, root, tokens, parents, probs, visits)
+    ends = np.empty(PUCT_DRAFTS, np.int32)
+    # The union of the drafts, each with one more token, the likeliest.
+    node_token = np.empty(max_nodes, np.int32)
+    node_parent = np.empty(max_nodes, np.int32)
+    node_prob = np.empty(max_nodes, np.float64)
+    node_depth = np.empty(max_nodes, np.int32)
+    places = np.full(used, -1, np.int32)
+    path = np.empty(PUCT_SEARCHED, np.int32)
+    n = 0
+    for e in range(_puct_ends(visits, parents, used, ends)):
+        length = 0
+        node = ends[e]
         while node > 0:
-            path.append(node)
-            node = int(parents[node])
+            path[length] = node
+            length += 1
+            node = parents[node]
+        above = -1
         prob = 1.0
-        words: tuple[int, ...] = ()
-        for node in reversed(path):
-            prob, words = prob * float(probs[node]), (*words, int(tokens[node]))
-            if words in paths or len(paths) < max_nodes:
-                paths[words] = prob
-        next_token, next_prob = _likeliest(table, words[-2] if len(words) > 1 else root, words[-1])
-        if next_prob > 0.0 and len(paths) < max_nodes:
-            longer = (*words, next_token)
-            paths[longer] = prob * next_prob
-    order = sorted(paths, key=lambda words: (-paths[words], len(words)))
-    places = {words: place for place, words in enumerate(order)}
-    return DraftTree.build(
-        [words[-1] for words in order],
-        [places.get(words[:-1], -1) for words in order],
-        [paths[words] for words in order],
-    )
-
-
-def _likeliest(table: Any, a: int, b: int) -> tuple[int, float]:
-    tokens, probs = np.empty(PUCT_SUCCESSORS, np.int32), np.empty(PUCT_SUCCESSORS, np.float64)
-    if _puct_open(table, a, b, tokens, probs, 0) == 0:
-        return -1, 0.0
-    return int(tokens[0]), float(probs[0])
+        whole = True
+        for i in range(length - 1, -1, -1):
+            prob *= probs[path[i]]
+            if places[path[i]] < 0:
+                if n == max_nodes:
+                    whole = False
+                    break
+                node_token[n], node_parent[n], node_prob[n] = tokens[path[i]], above, prob
+                node_depth[n] = length - i
+                places[path[i]] = n
+                n += 1
+            above = places[path[i]]
+        a = tokens[path[1]] if length > 1 else root
+        if whole and n < max_nodes and _puct_open(table, a, tokens[ends[e]], tokens, probs, used):
+            node_token[n], node_parent[n], node_prob[n] = tokens[used], above, prob * probs[used]
+            node_depth[n] = length + 1
+            n += 1
+    # Likeliest first; of equal ones the shorter path, so that a parent stands before its child.
+    order = np.empty(n, np.int32)
+    for i in range(n):
+        at = i
+        while at > 0 and (
+            node_prob[order[at - 1]] < node_prob[i]
+            or (
+                node_prob[order[at - 1]] == node_prob[i]
+                and node_depth[order[at - 1]] > node_depth[i]
+            )
+        ):
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = i
+    rank = np.empty(n, np.int32)
+    for i in range(n):
+        rank[order[i]] = i
+    for i in range(n):
+        node = order[i]
+        out[i], out_probs[i] = node_token[node], node_prob[node]
+        out_parents[i] = rank[node_parent[node]] if node_parent[node] >= 0 else -1
+    return n
