@@ -12,17 +12,15 @@ import os
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import click
 
 from .cli import guarded
+from .decode.stats import Stats
 from .errors import AdedError, ConfigError, PromptError
 from .fetch import default_model_path, fetch_default_model
-
-if TYPE_CHECKING:
-    from .decode.stats import Stats
-    from .llama import Llama
+from .llama import Llama
 
 HELP = "/exit leaves, /new forgets the conversation, Ctrl-C stops an answer"
 
@@ -294,8 +292,6 @@ def _piped() -> str:
 def _load(
     path: Path, *, ctx: int, threads: int | None, gpu_layers: int, drafting: Any, store: str
 ) -> Llama:
-    from .llama import Llama  # importing llama.cpp takes longer than --help should
-
     return Llama(
         path,
         drafting=drafting,

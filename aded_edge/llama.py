@@ -215,16 +215,19 @@ class Llama(llama_cpp.Llama):
     def _generate(
         self, loop: Loop, tokens: list[int], reset: bool, choose: Choose, stop: Stop | None
     ) -> Generator[int, Sequence[int] | None, None]:
+        if self._target is None:
+            raise EvaluationError("the model is closed; load it again")
         drafter = loop.drafter
         assert isinstance(drafter, AdaptiveDrafter)
         began = time.perf_counter()
         known = self._read_prompt(tokens, reset)
         drafter.read(loop.target.history, known)
         seconds_prompt = time.perf_counter() - began
+        meter = Meter()
         try:
-            yield from loop.run(choose, stop)
+            yield from loop.run(choose, stop, meter)
         finally:
-            run = loop.meter.stats(len(tokens), seconds_prompt, None)
+            run = meter.stats(len(tokens), seconds_prompt, None)
             self.stats = run.after(self.stats)
             if self._memory is not None:
                 self._memory.save(drafter)
@@ -255,7 +258,6 @@ class Llama(llama_cpp.Llama):
 
     def _read_prompt(self, tokens: list[int], reset: bool) -> int:
         """Evaluates what the KV does not hold yet; returns how many tokens it held."""
-        assert self._target is not None
         self._settle()
         kept = self._keep_prefix(tokens) if reset else 0
         if reset and kept == 0:
@@ -288,7 +290,7 @@ class Llama(llama_cpp.Llama):
             if prefix == self.n_tokens and not self._requires_eval:
                 return prefix
             prefix -= 1
-        assert self._target is not None
+        assert self._target is not None, "_generate has looked"
         if prefix <= 0 or not self._target.truncate(prefix):
             return 0
         self.n_tokens = prefix
@@ -325,6 +327,8 @@ class Llama(llama_cpp.Llama):
         """Samples behind the history; see `llama_cpp.Llama.sample`."""
         self._settle()
         target = self._target
+        if isinstance(self._ctx, _Closed):
+            raise EvaluationError("the model is closed; load it again")
         if target is not None and target.row != LAST_ROW and self.n_tokens > 0:
             # llama_cpp looks at the last row of the last evaluation: make it that one.
             last = int(self.input_ids[self.n_tokens - 1])
@@ -358,6 +362,9 @@ class Llama(llama_cpp.Llama):
         if memory is not None:
             memory.close()
         super().close()
+        # What was inherited would go on with freed memory, and end the process.
+        closed: Any = _Closed()
+        self._ctx = self._model = self._batch = self.tokenizer_ = closed
 
     def __enter__(self) -> Llama:
         return self
@@ -368,6 +375,13 @@ class Llama(llama_cpp.Llama):
     def __getstate__(self) -> dict[str, Any]:
         inherited: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
         return {**inherited, "drafting": self.drafting, "store": self.store}
+
+
+class _Closed:
+    """Stands for what a closed model no longer has."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise EvaluationError("the model is closed; load it again")
 
 
 def _load(init: Callable[..., None], model_path: str, kwargs: dict[str, Any]) -> None:

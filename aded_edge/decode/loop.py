@@ -61,6 +61,10 @@ class Target(Protocol):
         """Keeps what is in the history, drops all other nodes."""
         ...
 
+    def rewind(self, length: int) -> None:
+        """Cuts the history back to its first `length` tokens."""
+        ...
+
     def logits(self) -> Float32Array:
         """float32 (n_vocab,): logits behind the history."""
         ...
@@ -80,18 +84,18 @@ class Loop:
         self.meter = Meter()
 
     def run(
-        self, choose: Choose, stop: Stop | None = None
+        self, choose: Choose, stop: Stop | None = None, meter: Meter | None = None
     ) -> Generator[int, Sequence[int] | None, None]:
         """Yields the target's tokens without end; tokens sent in are forced behind the last.
 
         Closing it at any yield leaves history and KV in agreement: the history then holds all
         tokens yielded but the last, as in plain decoding.
         """
-        target, meter = self.target, Meter()
-        self.meter = meter
+        target = self.target
+        self.meter = meter = meter or Meter()
         meter.resume()
         walk = Walk(DraftTree.empty())  # the prompt's evaluation is a step without a draft
-        forced = yield from self._choose(walk, target.row, target.logits(), choose, stop)
+        forced = yield from self._choose(meter, walk, target.row, target.logits(), choose, stop)
         self._learn(DraftTree.empty(), walk, _NO_ROWS, _NO_CANDIDATES)
         while not walk.stopped:
             root = self._force(walk.emitted[-1], forced)
@@ -99,10 +103,10 @@ class Loop:
             tree = self.budget.cut(draft)
             meter.lap("drafting")
             before = int(target.history[-1]) if len(target.history) else -1
-            logits = self._evaluate(root, tree)
+            logits = self._evaluate(meter, root, tree)
             walk, ticket = Walk(tree), target.ticket
             try:
-                forced = yield from self._accept(walk, logits, choose, stop)
+                forced = yield from self._accept(meter, walk, logits, choose, stop)
             finally:
                 intact = target.ticket == ticket  # else the consumer used the context meanwhile
                 target.settle()  # commit
@@ -117,34 +121,43 @@ class Loop:
     def _most_nodes(self) -> int:
         return min(self.budget.most_nodes, self.target.max_nodes)
 
-    def _evaluate(self, root: int, tree: DraftTree) -> Float32Array:
+    def _evaluate(self, meter: Meter, root: int, tree: DraftTree) -> Float32Array:
         logits = self.target.evaluate(root, tree.tokens, tree.parents)
-        self.budget.observe(len(tree) + 1, self.meter.lap("evaluating"))
+        self.budget.observe(len(tree) + 1, meter.lap("evaluating"))
         return logits
 
     def _accept(
-        self, walk: Walk, logits: Float32Array, choose: Choose, stop: Stop | None
+        self, meter: Meter, walk: Walk, logits: Float32Array, choose: Choose, stop: Stop | None
     ) -> Generator[int, Sequence[int] | None, Sequence[int] | None]:
         ticket = self.target.ticket
         for row in walk:
             self.target.advance(row)
-            forced = yield from self._choose(walk, row, logits[row], choose, stop)
+            forced = yield from self._choose(meter, walk, row, logits[row], choose, stop)
             if forced or self.target.ticket != ticket:
                 return forced
         return None
 
     def _choose(
-        self, walk: Walk, row: int, logits: Float32Array, choose: Choose, stop: Stop | None
+        self,
+        meter: Meter,
+        walk: Walk,
+        row: int,
+        logits: Float32Array,
+        choose: Choose,
+        stop: Stop | None,
     ) -> Generator[int, Sequence[int] | None, Sequence[int] | None]:
         token = choose(row, logits)
         if stop is not None and stop(self.target.history, logits):
             walk.stopped = True
             return None
         walk.take(token)
-        self.meter.tokens += 1
-        self.meter.lap("accepting")
+        meter.tokens += 1
+        meter.lap("accepting")
+        length = len(self.target.history)
         forced = yield token
-        self.meter.resume()
+        meter.resume()
+        if len(self.target.history) > length:
+            self.target.rewind(length)  # the consumer evaluated something of its own meanwhile
         return None if forced is None else list(forced)
 
     def _force(self, token: int, forced: Sequence[int] | None) -> int:

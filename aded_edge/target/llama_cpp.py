@@ -117,6 +117,7 @@ class LlamaTarget:
         rows = len(tokens) + 1
         tree = layout(parents)
         base = int(self._llama.n_tokens)
+        self.truncate(base)  # whoever set n_tokens back need not know of the KV
         self._tokens[0] = root
         self._tokens[1:rows] = tokens
         self._positions[:rows] = base + tree.depths
@@ -167,6 +168,12 @@ class LlamaTarget:
             llama_cpp.llama_memory_seq_keep(self._memory, 0)
         self.truncate(self._llama.n_tokens)
         self._pending = None
+
+    def rewind(self, length: int) -> None:
+        """Cuts the history and its KV back to the first `length` tokens."""
+        self._llama.n_tokens = length
+        self._llama._requires_eval = True
+        self.truncate(length)
 
     def truncate(self, length: int) -> bool:
         """Drops the KV cells from position `length` on; False if this memory cannot."""

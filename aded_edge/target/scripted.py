@@ -118,6 +118,10 @@ class ScriptedTarget:
         """Forgets all nodes that are not in the history."""
         self._paths = None
 
+    def rewind(self, length: int) -> None:
+        """Cuts the history back to its first `length` tokens."""
+        self._length = length
+
     def logits(self) -> Float32Array:
         """float32 (n_vocab,): logits behind the last token of the history."""
         row: Float32Array = self._rows[self.row]
