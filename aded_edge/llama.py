@@ -157,6 +157,12 @@ class Llama(llama_cpp.Llama):
             self._memory.save_costs(key, curve.seconds(), conditions)
         return curve
 
+    @property
+    def costs(self) -> dict[int, float]:
+        """Seconds of one evaluation by width, as they stand now; empty where nothing is drafted."""
+        budget = self._loop.budget if self._loop is not None else None
+        return budget.curve.seconds() if isinstance(budget, CostBudget) else {}
+
     def generate(
         self,
         tokens: Sequence[int],

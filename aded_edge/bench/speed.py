@@ -85,7 +85,7 @@ def run(
     asked = settings.visits * len(settings.decoders) * sum(len(d.turns) for d in dialogs)
     return {
         "settings": asdict(settings),
-        "conditions": conditions(settings),
+        "conditions": machine(Path(settings.model)),
         "dialogs": len(dialogs),
         "turns_left_out": (asked - len(answers)) // (settings.visits * len(settings.decoders)),
         "cost_curves": costs,
@@ -94,11 +94,11 @@ def run(
     }
 
 
-def conditions(settings: Settings) -> dict[str, Any]:
-    """Machine and versions."""
+def machine(model: Path) -> dict[str, Any]:
+    """What a figure depends on besides its settings: model, machine and versions."""
     return {
-        "model": Path(settings.model).name,
-        "bytes": Path(settings.model).stat().st_size,
+        "model": model.name,
+        "bytes": model.stat().st_size,
         "machine": platform.platform(),
         "python": platform.python_version(),
         "llama_cpp_python": llama_cpp.__version__,
