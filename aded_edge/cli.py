@@ -90,6 +90,89 @@ def record(model: Path, prompts: Path, out: Path, limit: int | None, **options: 
     record.record(model, prompts, out, limit, **options)
 
 
+@bench.command()
+@click.argument("trace", type=FilePath)
+@click.option(
+    "--cost", default="measured", show_default=True, help="measured, laptop, gpu, or a JSON file."
+)
+@click.option("--visits", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--warm", type=FilePath, multiple=True, help="A trace to learn from first.")
+@click.option("--store", type=FilePath, help="A matrix to start from.")
+@click.option(
+    "--search",
+    type=click.Choice(["best-first", "puct"]),
+    default="best-first",
+    show_default=True,
+    help="puct is the paper's, with its tree evaluated whole.",
+)
+@click.option("--leaves", type=click.IntRange(1, 64), help="Default: 1, or 16 at flat costs.")
+@click.option("--longest", type=click.IntRange(1), default=32, show_default=True, help="Context.")
+@click.option("--kappa", type=click.FloatRange(0), default=0.7, show_default=True)
+@click.option("--hard", type=click.FloatRange(0), default=1.0, show_default=True)
+@click.option("--soft", type=click.FloatRange(0), default=1.0, show_default=True)
+@click.option("--trusting", is_flag=True, help="No calibration.")
+@click.option("--overhead", type=click.FloatRange(0), default=0.0, show_default=True)
+@click.option("--json", "out", type=FilePath, help="Write the result here.")
+def replay(trace: Path, **options: Any) -> None:
+    """Try drafting on a trace, without the model.
+
+    The first visit is cold, unless --warm or --store say otherwise.
+    """
+    from .bench import replay_report
+
+    replay_report.replay(trace, **options)
+
+
+@cli.command()
+@click.argument("model", type=FilePath)
+@click.argument("paths", type=FilePath, nargs=-1, required=True)
+@click.option("--store", default="default", help="File of the matrix.")
+def learn(model: Path, paths: tuple[Path, ...], store: str) -> None:
+    """Teach a model's matrix the texts in files and folders.
+
+    Each text counts once, however often it is learned. In folders, what is hidden, installed
+    packages and files that are no UTF-8 text are passed over.
+    """
+    from . import learn
+
+    learn.learn(model, paths, store)
+
+
+@cli.command()
+@click.argument("model", type=FilePath)
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), required=True, help="How long.")
+@click.option("--sequences", type=click.IntRange(1, 64), default=8, show_default=True)
+@click.option("--openings", type=FilePath, help="Own topics, one a line.")
+@click.option("--temperature", type=click.FloatRange(0), default=0.8, show_default=True)
+@click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--store", default="default", help="File of the matrix.")
+@_how_it_runs
+def prime(model: Path, **options: Any) -> None:
+    """Let a model talk to itself, so that its matrix knows how it talks.
+
+    The sequences share the context: each holds --ctx / --sequences tokens, but at least 256.
+    """
+    from . import prime
+
+    prime.prime(model, **options)
+
+
+@cli.command()
+@click.argument("model", type=FilePath)
+@click.option("--store", default="default", help="File that keeps the costs, or none.")
+@_how_it_runs
+@click.option("--json", "out", type=FilePath, help="Write the findings here.")
+def doctor(model: Path, store: str, out: Path | None, **options: Any) -> None:
+    """Measure what a model costs on this machine, and what drafting can bring there.
+
+    The costs are kept for runs with the same settings, in the place of earlier ones.
+    """
+    from .bench import doctor_report
+
+    doctor_report.doctor(model, store, out, **options)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `aded-edge`."""
     sys.exit(guarded(cli, arguments))

@@ -23,7 +23,8 @@ import numpy.typing as npt
 from llama_cpp.llama_grammar import LlamaGrammar
 
 from .config import Drafting, StoreChoice, check_drafting, check_names, check_store
-from .decode.budget import CostBudget, CostCurve, FixedBudget, measure
+from .decode.budget import CostBudget, FixedBudget
+from .decode.cost_curve import CostCurve, measure
 from .decode.loop import Choose, Loop, Stop
 from .decode.stats import Meter, Stats
 from .draft.drafter import AdaptiveDrafter, PaperDrafter
@@ -44,8 +45,11 @@ from .warm_up import WarmUp
 
 log = logging.getLogger("aded_edge")
 
-MEASURE_SECONDS = 1.5
+MEASURE_SECONDS = 4.0
 """What measuring a cost curve may take, about."""
+
+KEEP_AFTER = 500
+"""Steps after which what was seen of the costs is worth keeping."""
 
 _LEAVES = 16
 """Branches of a draft where another row costs next to nothing."""
@@ -134,12 +138,10 @@ class Llama(llama_cpp.Llama):
         return _LEAVES if offloads(self) else 1
 
     def _cost_curve(self, target: LlamaTarget) -> CostCurve:
-        conditions = cost_conditions(self)
-        key = cost_key(conditions)
-        known = self._memory.load_costs(key) if self._memory else None
+        known = self._memory.load_costs(cost_key(cost_conditions(self))) if self._memory else None
         if known is not None and 1 in known:
             return CostCurve(known)
-        log.info("measuring what an evaluation costs here (once, about two seconds) ...")
+        log.info("measuring what an evaluation costs here (once, about four seconds) ...")
         length = min(_MEASURED_HISTORY, self._n_ctx // 4)
         vocabulary = np.random.default_rng(0).integers(0, self._n_vocab, length + 64, np.int32)
         self.eval(vocabulary[:length].tolist())
@@ -153,9 +155,13 @@ class Llama(llama_cpp.Llama):
         curve = measure(evaluate, target.max_nodes + 1, MEASURE_SECONDS)
         self.reset()
         target.truncate(0)
-        if self._memory is not None:
-            self._memory.save_costs(key, curve.seconds(), conditions)
+        self._save_costs(curve.seconds())
         return curve
+
+    def _save_costs(self, seconds: dict[int, float]) -> None:
+        if self._memory is not None:
+            conditions = cost_conditions(self)
+            self._memory.save_costs(cost_key(conditions), seconds, conditions)
 
     @property
     def costs(self) -> dict[int, float]:
@@ -363,6 +369,9 @@ class Llama(llama_cpp.Llama):
         """Saves what was learned and frees the model."""
         target, self._target = self._target, None
         if target is not None:
+            budget = self._loop.budget if self._loop is not None else None
+            if isinstance(budget, CostBudget) and budget.curve.observed >= KEEP_AFTER:
+                self._save_costs(budget.curve.settled())
             target.close()
         memory, self._memory = self._memory, None
         if memory is not None:

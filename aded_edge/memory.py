@@ -1,8 +1,9 @@
 """What a drafter learned, kept in the store from process to process.
 
-Joins a drafter and a model's part of the store: loads at the start, appends what is new after
-every generation, off the token path, and folds many small parts into their sum. A store that
-cannot be used never stops a generation: the memory says so in one line and goes on without it.
+Joins a drafter and a model's part of the store: loads at the start, appends what is new, and
+folds many parts into their sum. `Memory` stands beside generations: it appends after each, off
+the token path, and a store that cannot be used never stops one; the memory says so in one line
+and goes on without it. `Lessons` is for whoever only teaches: it appends at once and raises.
 
 Does not know SQL, Numba, llama.cpp, or what the arrays mean.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +29,12 @@ MOST_PARTS = 48
 
 MOST_UNSAVED = 64
 """Turns held while the store cannot be written; the oldest are given up first."""
+
+MOST_TOKENS = 1 << 20
+"""Lessons hold many tokens: with more than this in parts beside the sum they are folded too."""
+
+PATIENCE = 30.0
+"""Seconds that a lesson waits while another process writes: there is nobody to keep waiting."""
 
 T = TypeVar("T")
 
@@ -160,6 +167,103 @@ class Memory:
                 self._told.add(str(error))
                 log.warning("%s; going on without the store", error)
             return None
+
+
+class Lessons:
+    """One model's memory while it is taught: written part by part, and every trouble is raised.
+
+    Args:
+        path: the store's file.
+        fingerprint: what tells the model from others.
+        name: what people call it.
+
+    Attributes:
+        drafter: knows all that was learned about the model so far.
+
+    Raises:
+        StoreError: the store cannot be opened, or not written.
+    """
+
+    def __init__(self, path: Path, fingerprint: str, name: str) -> None:
+        self._store = store.Store.open(path, busy_timeout=PATIENCE)
+        try:
+            if self._store.read_only:
+                raise StoreError(
+                    f"{path} is read-only, so nothing that is learned could be kept; make it and "
+                    "its folder writable, or give another path"
+                )
+            self._model = self._store.model(fingerprint, name)
+            self.drafter, self._parts, self._unfolded = self._load()
+        except BaseException:
+            self._store.close()
+            raise
+
+    def known(self, digests: Iterable[str]) -> set[str]:
+        """Which of these SHA-256 digests are those of texts learned before, by any process."""
+        return self._model.known(digests)
+
+    def add(self, learned: Learned, texts: Sequence[store.LearnedText] = ()) -> bool:
+        """Keeps what was learned, as a whole or not at all.
+
+        Args:
+            learned: a part.
+            texts: what it was learned from, if that must count once.
+
+        Returns:
+            False if one of the texts was learned meanwhile: then nothing was kept.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        part = self._model.add(_to_store(learned), texts)
+        if part is None:
+            return False
+        self._parts.append(part)
+        self._unfolded += len(learned.tokens)
+        self.drafter.absorb(learned)
+        if len(self._parts) > MOST_PARTS or self._unfolded > MOST_TOKENS:
+            self.fold()
+        return True
+
+    def fold(self) -> None:
+        """Puts the sum of all parts in their place; `drafter` may be another one afterwards.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        part = self._model.replace(self._parts, _to_store(self.drafter.everything()))
+        if part is None:
+            # Another process was first, and what it put there is not known here.
+            self.drafter, self._parts, self._unfolded = self._load()
+        else:
+            self._parts, self._unfolded = [part], 0
+
+    def close(self) -> None:
+        """Closes the store."""
+        self._store.close()
+
+    def _load(self) -> tuple[AdaptiveDrafter, list[int], int]:
+        learned, parts = self._model.load()
+        for warning in self._store.warnings:
+            log.warning("%s", warning)
+        drafter = AdaptiveDrafter()
+        for part in learned:
+            drafter.absorb(_from_store(part))
+        # The first is the sum, if there is one: sums stand where their oldest part stood.
+        return drafter, parts, sum(len(part.tokens) for part in learned[1:])
+
+
+def stored(path: Path, fingerprint: str) -> list[Learned]:
+    """All that a store holds about a model, part by part, oldest first; nothing is changed.
+
+    Raises:
+        StoreError: the store does not exist, or cannot be read.
+    """
+    with store.Store.open(path, read_only=True) as opened:
+        parts, _ = opened.model(fingerprint, "").load()
+        for warning in opened.warnings:
+            log.warning("%s", warning)
+    return [_from_store(part) for part in parts]
 
 
 def _to_store(learned: Learned) -> store.Learned:

@@ -13,7 +13,8 @@ import threading
 
 import numpy as np
 
-from .decode.budget import CostBudget, CostCurve
+from .decode.budget import CostBudget
+from .decode.cost_curve import CostCurve
 from .decode.candidates import top_candidates
 from .draft.drafter import AdaptiveDrafter, PaperDrafter, Step
 from .draft.matrix import TrigramMatrix
@@ -46,7 +47,9 @@ def _reach_all() -> None:
     drafter = AdaptiveDrafter(matrix=matrix, spans=spans, keep_news=True)
     drafter.read(text)
     draft = drafter.draft(text, 0, 8)
-    CostBudget(CostCurve({1: 1.0})).cut(draft)
+    budget = CostBudget(CostCurve({1: 1.0, 2: 1.5}))
+    budget.cut(draft)
+    budget.observe(1, 1.0)
     top = top_candidates(np.zeros((1, 64), np.float32))
     drafter.learn(Step(draft, text[:0], text[:1], text[:1], text[:1], *top))
     PaperDrafter(matrix=matrix, spans=spans).draft(text, 0, 8)

@@ -32,7 +32,7 @@ import aded_edge.decode.loop
 import aded_edge.llama
 import aded_edge.target.llama_cpp
 from aded_edge import ConfigError, EvaluationError, Llama, ModelError, PromptError
-from aded_edge.decode.budget import CostCurve
+from aded_edge.decode.cost_curve import CostCurve
 from aded_edge.store import Learned, Store
 from aded_edge.target.fingerprint import model_fingerprint
 
@@ -926,7 +926,7 @@ PRELUDE = """
 import itertools, json, os, sys
 import aded_edge.llama
 from aded_edge import AdedError, Llama
-from aded_edge.decode.budget import CostCurve
+from aded_edge.decode.cost_curve import CostCurve
 
 # What an evaluation costs here and now must not decide what is drafted.
 aded_edge.llama.measure = lambda *_: CostCurve(dict.fromkeys((1, 2, 4, 8, 16), 1.0))

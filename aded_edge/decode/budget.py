@@ -1,123 +1,33 @@
 """The budget: how many draft nodes are worth their evaluation.
 
-`CostCurve` knows what an evaluation costs by width on this machine, as measured, and follows it
-from the steps themselves. `Budget` cuts a draft at the width with the most expected tokens per
-second; zero nodes is a normal answer.
+Cuts a draft at the width with the most expected tokens per second by the cost curve; zero nodes
+is a normal answer. A rare probe evaluates what seems not worth it, so that the curve and the
+calibration stay true when nothing has been drafted for long, or nothing but drafts.
 
 Does not know tokens, nor where the probabilities come from.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..draft.kernel import kernel
 from ..draft.tree import DraftTree
+from .cost_curve import CostCurve
 
-WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64)
-"""Widths that are measured. Only these are chosen: between them nothing is guessed."""
-
-MARGIN = 1.02
+MARGIN = 1.05
 """A draft must promise this much over plain decoding: what drafting itself costs, and doubt."""
 
-_STEP_DOWN = 1.4
-"""The most that a width can cost in terms of a wider one; 1.25 was seen."""
+PROBE_SHARE = 0.005
+"""The share of the time that probes may take."""
 
-_SCALE_RATE = 0.05
-_RATIO_RATE = 0.02
-_FORGETTING = 0.001
-_SURPRISE = 0.25
-"""A step's surprise (log seconds) counts at most this much, so that one hiccup changes little."""
+PLAIN_EVERY = 64
+"""After so many drafts in a row one step is plain: width 1 always competes."""
 
-
-class CostCurve:
-    """Measured seconds of one evaluation, by width.
-
-    Kept as the machine's speed now (`scale`, seconds at width 1) and the staircase relative to
-    it. Another process or a hot chip slows all widths alike, and that must not look like a
-    change of the staircase, which alone decides how wide to draft.
-
-    Args:
-        seconds: width -> seconds; width 1 is required.
-
-    Attributes:
-        scale: seconds of one evaluation of width 1.
-        widths: int64 (n,), rising.
-        ratios: float64 (n,), cost relative to width 1.
-    """
-
-    def __init__(self, seconds: Mapping[int, float]) -> None:
-        if 1 not in seconds or any(s <= 0 for s in seconds.values()):
-            raise ValueError(f"a cost curve needs positive seconds and a width 1: {dict(seconds)}")
-        self.scale = float(seconds[1])
-        self.widths = np.asarray(sorted(seconds), np.int64)
-        self.ratios = np.asarray([seconds[w] / self.scale for w in sorted(seconds)], np.float64)
-        self._measured = self.ratios.copy()
-        self._places = {int(w): place for place, w in enumerate(self.widths)}
-
-    def seconds(self) -> dict[int, float]:
-        """Width -> seconds, as it stands now."""
-        return {width: self.scale * float(self.ratios[i]) for width, i in self._places.items()}
-
-    def observe(self, width: int, seconds: float) -> None:
-        """A step of this width took so long. Unmeasured widths teach nothing."""
-        place = self._places.get(width)
-        if place is None or seconds <= 0:
-            return
-        surprise = float(np.log(seconds / (self.scale * self.ratios[place])))
-        surprise = min(max(surprise, -_SURPRISE), _SURPRISE)
-        self.scale *= float(np.exp(_SCALE_RATE * surprise))
-        # What a slow phase did to one width would keep that width from ever being tried again,
-        # so all of them forget it slowly.
-        self.ratios += _FORGETTING * (self._measured - self.ratios)
-        if width > 1:
-            self.ratios[place] *= float(np.exp(_RATIO_RATE * surprise))
-
-
-def measure(
-    evaluate: Callable[[int], object], most: int, seconds: float, rounds: int = 5
-) -> CostCurve:
-    """Measures the curve in rounds through all widths, until the time is spent.
-
-    The fastest round counts: whatever else the machine does can only add to a time. A wider
-    evaluation never costs less than a plain one, so neither does the curve say so.
-
-    Args:
-        evaluate: evaluates a chain of the given width and waits for the result.
-        most: the widest evaluation possible.
-        seconds: time to spend. Widths up to 8 are always measured once; on a slow model the
-            wider ones may be left out.
-        rounds: the most rounds.
-    """
-    times: dict[int, list[float]] = {}
-    evaluate(1)  # the first evaluation of a context allocates
-    start = time.perf_counter()
-    for _ in range(rounds):
-        for width in (w for w in WIDTHS if w <= most):
-            evaluate(width) if not times.get(width) else None  # graphs are built per width
-            began = time.perf_counter()
-            evaluate(width)
-            times.setdefault(width, []).append(time.perf_counter() - began)
-            spent = time.perf_counter() - start
-            if spent > seconds and width >= 8:
-                break
-        if time.perf_counter() - start > seconds:
-            break
-    return CostCurve(_plausible({width: min(t) for width, t in times.items()}))
-
-
-def _plausible(fastest: dict[int, float]) -> dict[int, float]:
-    # Kernels take rows in groups, so a wider batch can cost a little less, but not half: such a
-    # step down means that the narrower one was disturbed in every round.
-    curve, wider = {}, float("inf")
-    for width in sorted(fastest, reverse=True):
-        curve[width] = min(fastest[width], _STEP_DOWN * wider)
-        wider = min(wider, curve[width])
-    return {width: max(cost, curve[1]) for width, cost in curve.items()}
+_PROBED = (2, 4, 8)
+"""Widths that are probed in turn."""
 
 
 @kernel
@@ -149,6 +59,11 @@ class Budget(Protocol):
         ...
 
     @property
+    def worth(self) -> float:
+        """What follows on a path less likely than this need not be searched for."""
+        ...
+
+    @property
     def plain_seconds(self) -> float:
         """What a plain step costs now, 0 if that is not known."""
         ...
@@ -167,11 +82,11 @@ class CostBudget:
 
     def __init__(self, curve: CostCurve) -> None:
         self.curve = curve
-
-    @property
-    def most_nodes(self) -> int:
-        """One less than the widest width measured."""
-        return int(self.curve.widths[-1]) - 1
+        self.most_nodes, self.worth = self._useful()
+        self._plain_steps = 0  # since anything was drafted
+        self._drafts = 0  # since anything was decoded plainly
+        self._probe = 0  # which width is next
+        self._observed = 0
 
     @property
     def plain_seconds(self) -> float:
@@ -180,11 +95,52 @@ class CostBudget:
 
     def cut(self, tree: DraftTree) -> DraftTree:
         """max over n of (1 + sum of the first n acceptances) / cost(n + 1)."""
-        return tree.prefix(_best_nodes(tree.probs, self.curve.widths, self.curve.ratios))
+        nodes = _best_nodes(tree.probs, self.curve.widths, self.curve.ratios)
+        if nodes:
+            self._plain_steps = 0
+            self._drafts += 1
+            if self._drafts <= PLAIN_EVERY:
+                return tree.prefix(nodes)
+            nodes = 0
+        else:
+            self._plain_steps += 1
+            nodes = self._nodes_to_probe(len(tree))
+        self._drafts = 0
+        return tree.prefix(nodes)
 
     def observe(self, width: int, seconds: float) -> None:
         """Keeps the curve up to date."""
         self.curve.observe(width, seconds)
+        self._observed += 1
+        if self._observed % PLAIN_EVERY == 0:
+            self.most_nodes, self.worth = self._useful()
+
+    def _useful(self) -> tuple[int, float]:
+        # Probabilities never rise along a draft. So a width that costs more a token than a
+        # narrower one, even if all is accepted, is never the best; nor does it pay to search
+        # for its nodes. Costs that are within their noise count as equal.
+        widths, ratios = self.curve.widths, self.curve.ratios
+        speeds = widths / ratios
+        most = int(widths[np.flatnonzero(speeds >= 0.97 * speeds.max())[-1]]) - 1
+        if most == 0:
+            return 0, 1.0
+        # A draft of n nodes, none of them likelier than p, pays if p is at least this. Behind
+        # likelier nodes half of it may still be worth a place.
+        needed = (MARGIN * ratios[1:] - 1.0) / (widths[1:] - 1)
+        return most, 0.5 * float(needed.min())
+
+    def _nodes_to_probe(self, drafted: int) -> int:
+        width = _PROBED[self._probe]
+        place = int(np.searchsorted(self.curve.widths, width))
+        known = place < len(self.curve.widths) and self.curve.widths[place] == width
+        extra = float(self.curve.ratios[place]) - 1.0 if known else 0.0
+        if self._plain_steps * PROBE_SHARE < extra:
+            return 0
+        self._probe = (self._probe + 1) % len(_PROBED)
+        if not known or drafted < width - 1:
+            return 0
+        self._plain_steps = 0
+        return width - 1
 
 
 class FixedBudget:
@@ -192,6 +148,7 @@ class FixedBudget:
 
     def __init__(self, most_nodes: int, plain_seconds: float = 0.0) -> None:
         self._most = most_nodes
+        self.worth = 0.0
         self.plain_seconds = plain_seconds
 
     @property

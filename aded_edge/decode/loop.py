@@ -49,8 +49,12 @@ class Target(Protocol):
         """Number of the evaluation that waits to be settled, 0 when none does."""
         ...
 
-    def evaluate(self, root: int, tokens: Int32Array, parents: Int32Array) -> Float32Array:
-        """Logits float32 (n + 1, n_vocab) behind the root and each node."""
+    def submit(self, root: int, tokens: Int32Array, parents: Int32Array) -> None:
+        """Starts the evaluation of the root and a draft; a GPU goes on with it by itself."""
+        ...
+
+    def collect(self) -> Float32Array:
+        """Waits for it: logits float32 (n + 1, n_vocab) behind the root and each node."""
         ...
 
     def advance(self, row: int) -> None:
@@ -82,6 +86,7 @@ class Loop:
         self.drafter = drafter
         self.budget = budget
         self.meter = Meter()
+        self._lesson: Step | None = None  # what the last step taught, until the next evaluation
 
     def run(
         self, choose: Choose, stop: Stop | None = None, meter: Meter | None = None
@@ -94,36 +99,44 @@ class Loop:
         target = self.target
         self.meter = meter = meter or Meter()
         meter.resume()
-        walk = Walk(DraftTree.empty())  # the prompt's evaluation is a step without a draft
-        forced = yield from self._choose(meter, walk, target.row, target.logits(), choose, stop)
-        self._learn(DraftTree.empty(), walk, _NO_ROWS, _NO_CANDIDATES)
-        while not walk.stopped:
-            root = self._force(walk.emitted[-1], forced)
-            draft = self.drafter.draft(target.history, root, self._most_nodes())
-            tree = self.budget.cut(draft)
-            meter.lap("drafting")
-            before = int(target.history[-1]) if len(target.history) else -1
-            logits = self._evaluate(meter, root, tree)
-            walk, ticket = Walk(tree), target.ticket
-            try:
-                forced = yield from self._accept(meter, walk, logits, choose, stop)
-            finally:
-                intact = target.ticket == ticket  # else the consumer used the context meanwhile
-                target.settle()  # commit
-                meter.lap("accepting")
-                if intact:
-                    self._learn(draft, walk, _rows(before, root, tree), top_candidates(logits))
-                else:
-                    self._learn(draft, walk, _NO_ROWS, _NO_CANDIDATES)
+        # The prompt's evaluation is a step without a draft.
+        draft, walk, logits = DraftTree.empty(), Walk(DraftTree.empty()), target.logits()
+        known = _known(target.history[:-1], target.history[-1:], _NOTHING, logits[np.newaxis])
+        forced = yield from self._choose(meter, walk, target.row, logits, choose, stop)
+        self._teach(draft, walk, known)
+        try:
+            while not walk.stopped:
+                root = self._force(walk.emitted[-1], forced)
+                draft = self._draft(root)
+                tree = self.budget.cut(draft)
+                meter.lap("drafting")
+                logits = self._evaluate(meter, root, tree)
+                rows = np.asarray([root, *tree.tokens], np.int32)
+                known = _known(target.history, rows, tree.parents, logits)
                 meter.lap("learning")
-                meter.step(len(tree), len(walk.path), len(walk.emitted), self.budget.plain_seconds)
+                walk = Walk(tree)
+                try:
+                    forced = yield from self._accept(meter, walk, logits, choose, stop)
+                finally:
+                    target.settle()  # commit
+                    meter.lap("accepting")
+                    self._teach(draft, walk, known)
+                    accepted, emitted = len(walk.path), len(walk.emitted)
+                    meter.step(len(tree), accepted, emitted, self.budget.plain_seconds)
+        finally:
+            self._learn()
 
-    def _most_nodes(self) -> int:
-        return min(self.budget.most_nodes, self.target.max_nodes)
+    def _draft(self, root: int) -> DraftTree:
+        most = min(self.budget.most_nodes, self.target.max_nodes)
+        return self.drafter.draft(self.target.history, root, most, self.budget.worth)
 
     def _evaluate(self, meter: Meter, root: int, tree: DraftTree) -> Float32Array:
-        logits = self.target.evaluate(root, tree.tokens, tree.parents)
-        self.budget.observe(len(tree) + 1, meter.lap("evaluating"))
+        self.target.submit(root, tree.tokens, tree.parents)
+        seconds = meter.lap("evaluating")
+        self._learn()  # while a GPU evaluates
+        meter.lap("learning")
+        logits = self.target.collect()
+        self.budget.observe(len(tree) + 1, seconds + meter.lap("evaluating"))
         return logits
 
     def _accept(
@@ -164,31 +177,36 @@ class Loop:
         # All but the last of them are evaluated one by one: rare, and simple is enough.
         tokens = [token, *(forced or ())]
         for earlier in tokens[:-1]:
-            self.target.evaluate(earlier, _NOTHING, _NOTHING)
+            self.target.submit(earlier, _NOTHING, _NOTHING)
+            self.target.collect()
             self.target.advance(0)
             self.target.settle()
         return tokens[-1]
 
-    def _learn(self, draft: DraftTree, walk: Walk, rows: _Rows, top: _Candidates) -> None:
+    def _teach(self, draft: DraftTree, walk: Walk, known: _Known) -> None:
         emitted = walk.tokens()
         parents = np.asarray([ROOT, *walk.path][: len(emitted)], np.int32)
-        self.drafter.learn(Step(draft, parents, emitted, *rows, *top))
+        self._lesson = Step(draft, parents, emitted, *known)
+
+    def _learn(self) -> None:
+        lesson, self._lesson = self._lesson, None
+        if lesson is not None:
+            self.drafter.learn(lesson)
 
 
-def _rows(before: int, root: int, tree: DraftTree) -> _Rows:
-    """Contexts of the evaluated rows: for each the token before its own, and its own."""
-    lasts = np.empty(len(tree) + 1, np.int32)
-    befores = np.empty_like(lasts)
-    lasts[0], befores[0] = root, before
-    if len(tree):
-        lasts[1:] = tree.tokens
-        befores[1:] = lasts[tree.parents + 1]
-    return befores, lasts
+def _known(
+    history: Int32Array, tokens: Int32Array, parents: Int32Array, logits: Float32Array
+) -> _Known:
+    """What the target says at each evaluated row: context, likeliest tokens, probabilities.
+
+    Taken at once, because the logits are gone with the next evaluation, whoever starts it.
+    """
+    befores = np.full(1, history[-1] if len(history) else -1, np.int32)
+    if len(parents):
+        befores = np.concatenate((befores, tokens[parents + 1]))
+    return befores, tokens, *top_candidates(logits)
 
 
-_Rows = tuple[Int32Array, Int32Array]
-_Candidates = tuple[Int32Array, Float32Array]
+_Known = tuple[Int32Array, Int32Array, Int32Array, Float32Array]
 
 _NOTHING = np.empty(0, np.int32)
-_NO_ROWS: _Rows = (_NOTHING, _NOTHING)
-_NO_CANDIDATES: _Candidates = (np.empty((0, 1), np.int32), np.empty((0, 1), np.float32))

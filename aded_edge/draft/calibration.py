@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from .kernel import kernel
 
-LENGTH_KINDS = 6
-"""Longest context that matched: 1, 2, 3, 4, 6, 8 tokens."""
+LENGTH_KINDS = 8
+"""Longest context that matched: 1, 2, 3, 4, 6, 8, 16, 32 tokens."""
 
 EVIDENCE_KINDS = 4
 """How much was seen in it: next to nothing, little, some, a lot."""
@@ -37,7 +37,7 @@ PRIOR_TRUST = 0.6
 MOST_EXPECTED = 200.0
 """A cell that has expected more acceptances is halved: it follows the target and the user."""
 
-SURE = 0.99
+SURE = 0.998
 """No estimate is believed beyond this."""
 
 EXPECTED, ACCEPTED, TRUST, NEW_EXPECTED, NEW_ACCEPTED = range(5)
@@ -52,7 +52,7 @@ _PRIOR = PRIOR_TRIALS * np.tile(
 
 @kernel
 def cell_of(length_kind: int, evidence: float, estimate: float) -> int:
-    """The cell of an estimate: its length kind 0..5, weight of evidence, raw probability."""
+    """The cell of an estimate: its length kind 0..7, weight of evidence, raw probability."""
     # Weights are mostly whole numbers: bounds between them do not turn on how they were rounded.
     weight_kind = 0
     if evidence >= 12.4:

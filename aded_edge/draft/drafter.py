@@ -87,8 +87,13 @@ class News(NamedTuple):
 class Drafter(Protocol):
     """What the loop needs of a drafter."""
 
-    def draft(self, history: Int32Array, root: int, max_nodes: int) -> DraftTree:
-        """Candidate continuations of history + root; `history` is int32 (n,)."""
+    def draft(
+        self, history: Int32Array, root: int, max_nodes: int, worth: float = 0.0
+    ) -> DraftTree:
+        """Candidate continuations of history + root, int32 (n,).
+
+        At most `max_nodes`; what follows on a path less likely than `worth` need not be found.
+        """
         ...
 
     def learn(self, step: Step) -> None:
@@ -111,6 +116,8 @@ def _learn(
     lasts: Any,
     top_tokens: Any,
     top_probs: Any,
+    hard: float,
+    soft: float,
 ) -> None:
     # Every child of a node on the path has an outcome, whether it was evaluated or cut off by
     # the budget: the target's next token is known there. So calibration costs nothing and goes
@@ -122,8 +129,8 @@ def _learn(
                 record(counts, draft_cells[node], draft_estimates[node], hit)
     recent = extend(log, emitted)
     table.state[1] += 1
-    observe(table, recent, recent.size - emitted.size, HARD_WEIGHT)
-    observe_top(table, befores, lasts, top_tokens, top_probs, SOFT_WEIGHT, LEAST_PROB)
+    observe(table, recent, recent.size - emitted.size, hard)
+    observe_top(table, befores, lasts, top_tokens, top_probs, soft, LEAST_PROB)
 
 
 class AdaptiveDrafter:
@@ -132,6 +139,10 @@ class AdaptiveDrafter:
     Args:
         max_leaves, max_depth: bounds of every tree.
         kappa: weight of shorter contexts in the blend.
+        longest: contexts of more tokens are not looked at.
+        trusting: estimates are taken as they are, without calibration.
+        hard, soft: what a token read or emitted adds to the matrix, and what the target's
+            distribution at an evaluated node adds.
         least: paths less likely than this are not drafted.
         keep_news: hold what is learned for `take_news`.
     """
@@ -142,6 +153,10 @@ class AdaptiveDrafter:
         max_leaves: int = 16,
         max_depth: int = 32,
         kappa: float = 0.7,
+        longest: int = CONTEXT,
+        trusting: bool = False,
+        hard: float = HARD_WEIGHT,
+        soft: float = SOFT_WEIGHT,
         least: float = 0.02,
         keep_news: bool = False,
         matrix: TrigramMatrix | None = None,
@@ -153,12 +168,18 @@ class AdaptiveDrafter:
         self.max_leaves = max_leaves
         self.max_depth = max_depth
         self.kappa = kappa
+        self.longest = longest
+        self.trusting = trusting
+        self.hard = hard
+        self.soft = soft
         self.least = least
         self.keep_news = keep_news
         self._news: list[Step | Text] = []
         self._before = _NOTHING
 
-    def draft(self, history: Int32Array, root: int, max_nodes: int) -> DraftTree:
+    def draft(
+        self, history: Int32Array, root: int, max_nodes: int, worth: float = 0.0
+    ) -> DraftTree:
         """The likeliest continuations, likeliest first; probabilities are calibrated."""
         return best_first(
             self.matrix.table,
@@ -167,10 +188,13 @@ class AdaptiveDrafter:
             history,
             root,
             kappa=self.kappa,
+            longest=self.longest,
+            trusting=self.trusting,
             max_nodes=max_nodes,
             max_leaves=self.max_leaves,
             max_depth=self.max_depth,
             least=self.least,
+            worth=worth,
         )
 
     def read(self, tokens: Int32Array, start: int = 0) -> None:
@@ -184,7 +208,7 @@ class AdaptiveDrafter:
         if known == len(piece):
             return
         goes_on = known > 0 and self._ends_with(piece[:known])
-        self.matrix.observe(piece, known, HARD_WEIGHT)
+        self.matrix.observe(piece, known, self.hard)
         if goes_on:
             self.spans.extend(piece[known:])
         else:
@@ -210,6 +234,8 @@ class AdaptiveDrafter:
             step.lasts,
             step.top_tokens,
             step.top_probs,
+            self.hard,
+            self.soft,
         )
         if self.keep_news:
             self._news.append(step)
@@ -247,7 +273,9 @@ class PaperDrafter(AdaptiveDrafter):
     successors a context where the paper holds 12.
     """
 
-    def draft(self, history: Int32Array, root: int, max_nodes: int) -> DraftTree:
+    def draft(
+        self, history: Int32Array, root: int, max_nodes: int, worth: float = 0.0
+    ) -> DraftTree:
         """The paper's tree: at most 64 nodes, whatever they cost."""
         if not len(history):
             return DraftTree.empty()

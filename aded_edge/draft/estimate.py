@@ -27,6 +27,7 @@ MOST_CANDIDATES = 2 * SLOTS + len(LENGTHS) * WAYS
 """The most tokens one estimate can name."""
 
 _N_LENGTHS = len(LENGTHS)
+_LENGTHS = np.asarray(LENGTHS, np.int64)
 
 
 @kernel
@@ -60,6 +61,7 @@ def blend(
     context: Any,
     end: int,
     kappa: float,
+    longest: int,
     tokens: Any,
     estimates: Any,
     found: Any,
@@ -72,6 +74,7 @@ def blend(
         context: int32, at least `end` long; only the last CONTEXT tokens count.
         end: how many of them there are, at least 1.
         kappa: weight of the shorter contexts' estimate at each longer one.
+        longest: contexts of more tokens are not looked at.
         tokens, estimates: int32 and float64 (MOST_CANDIDATES,), written.
         found: int32 (WAYS,), scratch.
         kind: float64 (2,), written: longest length kind that matched, evidence seen in it.
@@ -86,13 +89,15 @@ def blend(
     if row >= 0:
         count = _blend_row(table, row, kappa, tokens, estimates, count)
         kind[1] = table.totals[row]
-    if end >= 2:
+    if end >= 2 and longest >= 2:
         row = find(table, pair_key(context[end - 2], context[end - 1]))
         if row >= 0:
             count = _blend_row(table, row, kappa, tokens, estimates, count)
             kind[0] = 1.0
             kind[1] = table.totals[row]
     for n in range(_N_LENGTHS):
+        if _LENGTHS[n] > longest:
+            break
         copies = successors(log, context, end, n, found)
         if copies == 0:
             break  # where three tokens never stood, four did not either
@@ -108,20 +113,30 @@ def blend(
 
 
 @kernel
-def calibrate(estimates: Any, count: int, kind: Any, counts: Any, probs: Any, cells: Any) -> None:
-    """Writes the calibrated probability and the cell of each raw estimate."""
+def calibrate(
+    estimates: Any, count: int, kind: Any, counts: Any, trusting: bool, probs: Any, cells: Any
+) -> None:
+    """Writes the calibrated probability and the cell of each raw estimate.
+
+    `trusting` takes the estimates as they are.
+    """
     for i in range(count):
         cell = cell_of(int(kind[0]), kind[1], estimates[i])
         cells[i] = cell
-        probs[i] = min(estimates[i] * counts[TRUST, cell], SURE)
+        trust = 1.0 if trusting else counts[TRUST, cell]
+        probs[i] = min(estimates[i] * trust, SURE)
 
 
 def next_tokens(
-    table: Any, log: Any, context: npt.NDArray[np.int32], kappa: float
+    table: Any,
+    log: Any,
+    context: npt.NDArray[np.int32],
+    kappa: float,
+    longest: int = CONTEXT,
 ) -> dict[int, float]:
     """Raw estimates of what follows `context` (int32, at least one token), for a reader."""
     tokens = np.empty(MOST_CANDIDATES, np.int32)
     estimates = np.empty(MOST_CANDIDATES, np.float64)
     found, kind = np.empty(WAYS, np.int32), np.empty(2, np.float64)
-    count = blend(table, log, context, len(context), kappa, tokens, estimates, found, kind)
+    count = blend(table, log, context, len(context), kappa, longest, tokens, estimates, found, kind)
     return dict(zip(tokens[:count].tolist(), estimates[:count].tolist(), strict=True))

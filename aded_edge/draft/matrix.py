@@ -344,7 +344,7 @@ class TrigramMatrix:
     def reserve(self, new_rows: int) -> None:
         """Makes room for that many new contexts: grows, or drops the oldest and rarest."""
         capacity = self.table.keys.size
-        if len(self) + new_rows <= capacity:
+        if self.table.state[0] + new_rows <= capacity:  # nearly always, in every step
             return
         if len(self) + new_rows > self.max_contexts:
             self._evict()

@@ -84,10 +84,13 @@ def _best_first(
     history: Any,
     root: int,
     kappa: float,
+    longest: int,
+    trusting: bool,
     max_nodes: int,
     max_leaves: int,
     max_depth: int,
     least: float,
+    worth: float,
     tokens: Any,
     parents: Any,
     probs: Any,
@@ -116,8 +119,8 @@ def _best_first(
     node = -1
     while True:
         depth = 0 if node < 0 else depths[node]
-        if depth < max_depth:
-            path = 1.0 if node < 0 else probs[node]
+        path = 1.0 if node < 0 else probs[node]
+        if depth < max_depth and path >= worth:
             start = _context(history, root, tokens, parents, node, context)
             count = blend(
                 table,
@@ -125,12 +128,13 @@ def _best_first(
                 context[start:],
                 CONTEXT - start,
                 kappa,
+                longest,
                 next_token,
                 next_estimate,
                 found,
                 kind,
             )
-            calibrate(next_estimate, count, kind, counts, next_prob, next_cell)
+            calibrate(next_estimate, count, kind, counts, trusting, next_prob, next_cell)
             for i in range(count):
                 prob = path * next_prob[i]
                 if prob < least or opened == _HEAP:
@@ -177,10 +181,13 @@ def best_first(
     root: int,
     *,
     kappa: float = 0.7,
+    longest: int = CONTEXT,
+    trusting: bool = False,
     max_nodes: int = 32,
     max_leaves: int = 16,
     max_depth: int = 32,
     least: float = 0.02,
+    worth: float = 0.0,
 ) -> DraftTree:
     """The likeliest nodes, likeliest first.
 
@@ -190,8 +197,11 @@ def best_first(
         history: int32 (n,), what stands before the root; its last CONTEXT - 1 tokens suffice.
         root: the token that the draft follows.
         kappa: weight of the shorter contexts at each longer one.
+        longest: contexts of more tokens are not looked at.
+        trusting: take the estimates as they are, without calibration.
         max_nodes, max_leaves, max_depth: bounds of the tree; no nodes, no tree.
         least: paths less likely than this are not opened.
+        worth: what follows on a path less likely than this is not looked at.
     """
     if max_nodes < 1:
         return DraftTree.empty()
@@ -207,10 +217,13 @@ def best_first(
         history,
         root,
         kappa,
+        longest,
+        trusting,
         max_nodes,
         max_leaves,
         max_depth,
         least,
+        worth,
         tokens,
         parents,
         probs,

@@ -1,9 +1,10 @@
-"""Copied spans: where the last three to eight tokens stood before, and what followed there.
+"""Copied spans: where the last 3 to 32 tokens stood before, and what followed there.
 
 A bounded log of the tokens read and written, and for each context length a table from the hash
 of that many tokens to the latest places in the log where they stood. A context of three tokens
 rarely has more than one successor, so places (a few bytes a token) say as much as the matrix's
-rows of 16 would, and following a place draws out a whole copied passage.
+rows of 16 would, and following a place draws out a whole copied passage. The longest contexts
+keep a long copy from straying into another text that shares a phrase with it.
 
 Knows the log and its places. Does not know probabilities: `estimate.py` blends what it finds.
 """
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from .kernel import kernel
 
-LENGTHS = (3, 4, 6, 8)
+LENGTHS = (3, 4, 6, 8, 16, 32)
 """Context lengths that have a table."""
 
 LONGEST = LENGTHS[-1]
@@ -35,7 +36,7 @@ _LENGTHS = np.asarray(LENGTHS, np.int64)
 class Log(NamedTuple):
     """The arrays behind `Spans`, as the kernels take them."""
 
-    tokens: npt.NDArray[np.int32]  # (capacity,) a ring; absolute place p lies at p % capacity
+    tokens: npt.NDArray[np.int32]  # (power of two,) a ring; place p lies at p & (size - 1)
     places: npt.NDArray[np.int32]  # (lengths, buckets, WAYS) place + 1, newest first, 0 = free
     state: npt.NDArray[np.int64]  # (1,) tokens ever appended
 
@@ -52,7 +53,7 @@ def _bucket(context: Any, end: int, length: int, mask: int) -> int:
 @kernel
 def append(log: Any, tokens: Any, start: int) -> None:
     """Logs tokens; the places of tokens[start:] are noted, the others are context only."""
-    capacity = log.tokens.size
+    ring = log.tokens.size - 1
     mask = log.places.shape[1] - 1
     run = 0  # tokens since the last separator
     for i in range(tokens.size):
@@ -66,7 +67,7 @@ def append(log: Any, tokens: Any, start: int) -> None:
                 for way in range(WAYS - 1, 0, -1):
                     log.places[n, bucket, way] = log.places[n, bucket, way - 1]
                 log.places[n, bucket, 0] = place + 1
-        log.tokens[place % capacity] = tokens[i]
+        log.tokens[place & ring] = tokens[i]
         log.state[0] = place + 1
         run = run + 1 if tokens[i] >= 0 else 0
 
@@ -82,7 +83,7 @@ def extend(log: Any, tokens: Any) -> Any:
     known = min(LONGEST, end, capacity)
     recent = np.empty(known + tokens.size, np.int32)
     for i in range(known):
-        recent[i] = log.tokens[(end - known + i) % capacity]
+        recent[i] = log.tokens[(end - known + i) & (capacity - 1)]
     recent[known:] = tokens
     log.state[0] = end - known
     append(log, recent, known)
@@ -94,8 +95,8 @@ def _stood_at(log: Any, place: int, context: Any, end: int, length: int) -> bool
     capacity = log.tokens.size
     if place - length < log.state[0] - capacity:
         return False  # overwritten since
-    for i in range(1, length + 1):  # noqa: SIM110 - Numba has no all() of a generator
-        if log.tokens[(place - i) % capacity] != context[end - i]:
+    for i in range(1, length + 1):
+        if log.tokens[(place - i) & (capacity - 1)] != context[end - i]:
             return False
     return True
 
@@ -114,7 +115,7 @@ def successors(log: Any, context: Any, end: int, n: int, found: Any) -> int:
     for way in range(WAYS):
         place = log.places[n, bucket, way] - 1
         if place >= 0 and _stood_at(log, place, context, end, length):
-            found[count] = log.tokens[place % log.tokens.size]
+            found[count] = log.tokens[place & (log.tokens.size - 1)]
             count += 1
     return count
 
@@ -123,7 +124,7 @@ class Spans:
     """A bounded log of tokens with the latest places of longer contexts.
 
     Args:
-        capacity: tokens held; the oldest are overwritten. About 20 bytes each.
+        capacity: tokens held; the oldest are overwritten. About 28 bytes each.
     """
 
     def __init__(self, capacity: int = 1 << 20) -> None:

@@ -5,8 +5,8 @@ The public names, and nothing else.
 
 from __future__ import annotations
 
-from aded_edge.store.learned import Learned
+from aded_edge.store.learned import Learned, LearnedText
 from aded_edge.store.matrix import ModelStore, Part
 from aded_edge.store.store import Store, default_store_path
 
-__all__ = ["Learned", "ModelStore", "Part", "Store", "default_store_path"]
+__all__ = ["Learned", "LearnedText", "ModelStore", "Part", "Store", "default_store_path"]

@@ -29,6 +29,21 @@ DTYPES = {
 """The arrays of a `Learned` and their types, in native byte order."""
 
 
+@dataclass(frozen=True)
+class LearnedText:
+    """A text whose tokens are in a part: it is known by its content, wherever it lies.
+
+    Attributes:
+        sha256: hex digest of its bytes.
+        path: where it was read, for people.
+        tokens: how many it has.
+    """
+
+    sha256: str
+    path: str
+    tokens: int
+
+
 @dataclass(frozen=True, eq=False)
 class Learned:
     """Weights of successors by context, a log of tokens, and calibration counts.

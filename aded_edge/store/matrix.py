@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from aded_edge.store.database import StoreFile
-from aded_edge.store.learned import DTYPES, Learned
+from aded_edge.store.learned import DTYPES, Learned, LearnedText
 
 PIECE_BYTES = 16 << 20
 """A longer array is stored in several rows: SQLite holds a row that it reads in memory."""
@@ -89,17 +89,39 @@ class ModelStore:
                     )
         return loaded, ids
 
-    def add(self, learned: Learned) -> int:
-        """Appends a part and returns its id.
+    def add(self, learned: Learned, texts: Sequence[LearnedText] = ()) -> int | None:
+        """Appends a part, and notes the texts that it was learned from.
 
         After that no crash of a process loses it; a power failure may lose the latest parts,
         but damages nothing.
+
+        Args:
+            learned: the part.
+            texts: what it holds, if that must count once; no text twice.
+
+        Returns:
+            The id of the part, or None if one of the texts is known already, because another
+            process was first: then nothing was changed.
 
         Raises:
             StoreError: the file cannot be written.
         """
         with self._file.writing() as conn:
-            return self._insert(conn, learned, None)
+            if self._known(conn, (text.sha256 for text in texts)):
+                return None
+            part = self._insert(conn, learned, None)
+            rows = [(text.sha256, text.path, text.tokens, self.fingerprint) for text in texts]
+            conn.executemany(_TEXT, rows)
+            return part
+
+    def known(self, digests: Iterable[str]) -> set[str]:
+        """Which of these SHA-256 digests are those of texts learned before.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        with self._file.reading() as conn:
+            return self._known(conn, digests)
 
     def replace(self, part_ids: Sequence[int], learned: Learned) -> int | None:
         """Puts their sum in the place of some parts; parts appended meanwhile stay as they are.
@@ -125,6 +147,13 @@ class ModelStore:
             part = self._insert(conn, learned, place)
         self._file.checkpoint()
         return part
+
+    def _known(self, conn: sqlite3.Connection, digests: Iterable[str]) -> set[str]:
+        return {
+            digest
+            for digest in digests
+            if conn.execute(_KNOWN, (self.fingerprint, digest)).fetchone()
+        }
 
     def _parts(self, conn: sqlite3.Connection) -> list[Part]:
         return [Part(*row) for row in conn.execute(_PARTS, (self.fingerprint,))]
@@ -189,3 +218,11 @@ _PART = """
     SELECT ?, ?, ?, ?, ?, id FROM models WHERE fingerprint = ?"""
 
 _ARRAY = "INSERT INTO arrays (part, name, piece, dtype, crc32, data) VALUES (?, ?, ?, ?, ?, ?)"
+
+_KNOWN = """
+    SELECT 1 FROM learned_texts JOIN models ON models.id = learned_texts.model
+    WHERE fingerprint = ? AND sha256 = ?"""
+
+_TEXT = """
+    INSERT INTO learned_texts (sha256, path, tokens, model)
+    SELECT ?, ?, ?, id FROM models WHERE fingerprint = ?"""

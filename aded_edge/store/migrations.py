@@ -74,3 +74,17 @@ def _matrix_and_costs(db: Database) -> None:
             created TEXT NOT NULL DEFAULT {_NOW},
             updated TEXT NOT NULL DEFAULT {_NOW}
         )""")
+
+
+@_step("0002_learned_texts")
+def _learned_texts(db: Database) -> None:
+    # Which texts were fed to a model on purpose, by their content: each counts once.
+    db.execute(f"""
+        CREATE TABLE learned_texts (
+            model INTEGER NOT NULL REFERENCES models(id) ON DELETE CASCADE,
+            sha256 TEXT NOT NULL,
+            path TEXT NOT NULL,
+            tokens INTEGER NOT NULL,
+            created TEXT NOT NULL DEFAULT {_NOW},
+            PRIMARY KEY (model, sha256)
+        ) WITHOUT ROWID""")

@@ -55,6 +55,7 @@ def model_name(llama: llama_cpp.Llama) -> str:
 def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
     """All that the cost of an evaluation depends on: model, machine, build, settings."""
     context = llama.context_params
+    offloads = llama_cpp.llama_supports_gpu_offload()  # elsewhere the number means nothing
     return {
         "model": model_fingerprint(llama),
         "description": llama._model.desc(),
@@ -65,7 +66,7 @@ def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
         "llama_cpp_python": llama_cpp.__version__,
         "n_threads": context.n_threads,
         "n_threads_batch": context.n_threads_batch,
-        "n_gpu_layers": llama.model_params.n_gpu_layers,
+        "n_gpu_layers": llama.model_params.n_gpu_layers if offloads else 0,
         "split_mode": llama.model_params.split_mode,
         "offload_kqv": context.offload_kqv,
         "flash_attn": context.flash_attn_type,

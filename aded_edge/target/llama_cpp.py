@@ -74,6 +74,8 @@ class LlamaTarget:
         self._evaluations = 0
         self._leaf = 0
         self._rows: Float32Array = np.empty((0, self.n_vocab), np.float32)
+        self._view = self._rows  # of llama.cpp's logits
+        self._address: int | None = None  # where they lie
         self.row = LAST_ROW
         width = min(MAX_WIDTH, llama.n_batch)
         self._tokens = np.zeros(width, np.int32)
@@ -95,16 +97,14 @@ class LlamaTarget:
         """How many draft nodes the next evaluation can take beside its root."""
         return max(min(self._room(), len(self._tokens)) - 1, 0)
 
-    def evaluate(self, root: int, tokens: Int32Array, parents: Int32Array) -> Float32Array:
-        """Evaluates the root and a draft tree behind the history, in one batch.
+    def submit(self, root: int, tokens: Int32Array, parents: Int32Array) -> None:
+        """Starts the evaluation of the root and a draft tree behind the history, in one batch.
+
+        On a CPU it is done at the return; a GPU goes on with it until `collect`.
 
         Args:
             root: the token that is decided and not evaluated.
             tokens, parents: int32 (n,), the nodes; n <= max_nodes, at most MAX_LEAVES leaves.
-
-        Returns:
-            float32 (n + 1, n_vocab): logits behind the root (row 0) and node i (row i + 1). A
-            view of llama.cpp's memory, valid until the next evaluation.
 
         Raises:
             EvaluationError: llama.cpp refused; history and KV are as before.
@@ -136,14 +136,33 @@ class LlamaTarget:
             self.settle()
             cause = _EVALUATE_ERRORS.get(code, "llama.cpp gives no reason")
             raise EvaluationError(f"llama_decode returned {code} for {rows} tokens: {cause}")
-        # Fetching the logits waits for a GPU; the view costs nothing.
+
+    def collect(self) -> Float32Array:
+        """Waits for what was submitted.
+
+        Returns:
+            float32 (n + 1, n_vocab): logits behind the root (row 0) and node i (row i + 1). A
+            view of llama.cpp's memory, valid until the next evaluation.
+        """
+        assert self._pending is not None, "collect() belongs behind submit()"
+        # Fetching the logits waits for a GPU.
         pointer = llama_cpp.llama_get_logits(self._ctx)
-        self._rows = np.ctypeslib.as_array(pointer, shape=(rows, self.n_vocab))
+        rows, address = len(self._pending.tokens), ctypes.cast(pointer, ctypes.c_void_p).value
+        # They lie where they lay before, nearly always, and making a view takes 30 us.
+        if address != self._address or rows > len(self._view):
+            self._address = address
+            self._view = np.ctypeslib.as_array(pointer, shape=(rows, self.n_vocab))
+        self._rows = self._view[:rows]
         return self._rows
+
+    def evaluate(self, root: int, tokens: Int32Array, parents: Int32Array) -> Float32Array:
+        """`submit` and `collect` in one."""
+        self.submit(root, tokens, parents)
+        return self.collect()
 
     def advance(self, row: int) -> None:
         """The history grows by the token of `row`, whose parent it ends with."""
-        assert self._pending is not None, "advance() belongs between evaluate() and settle()"
+        assert self._pending is not None, "advance() belongs between submit() and settle()"
         llama, place = self._llama, self._llama.n_tokens
         llama._requires_eval = True
         llama.input_ids[place] = self._pending.tokens[row]
@@ -166,7 +185,8 @@ class LlamaTarget:
             self._leaf = 0
         if pending.leaves > 1:
             llama_cpp.llama_memory_seq_keep(self._memory, 0)
-        self.truncate(self._llama.n_tokens)
+        if self._llama.n_tokens != pending.base + len(pending.tokens):  # else all were accepted
+            self.truncate(self._llama.n_tokens)
         self._pending = None
 
     def rewind(self, length: int) -> None:

@@ -87,8 +87,8 @@ class ScriptedTarget:
         self._rows = self.behind([])[np.newaxis]
         self.row = -1
 
-    def evaluate(self, root: int, tokens: Int32Array, parents: Int32Array) -> Float32Array:
-        """Logits float32 (n + 1, n_vocab) behind the root and each node."""
+    def submit(self, root: int, tokens: Int32Array, parents: Int32Array) -> None:
+        """Evaluates the root and a draft tree."""
         self.settle()
         if len(tokens) > self.max_nodes or self._length == len(self._tokens):
             raise EvaluationError(f"{len(tokens) + 1} tokens do not fit into the context")
@@ -102,11 +102,20 @@ class ScriptedTarget:
         self._paths = paths
         self._rows = np.stack([self.behind(path) for path in paths])
         self.widths.append(len(paths))
+
+    def collect(self) -> Float32Array:
+        """Logits float32 (n + 1, n_vocab) behind the root and each node."""
+        assert self._paths is not None, "collect() belongs behind submit()"
         return self._rows
+
+    def evaluate(self, root: int, tokens: Int32Array, parents: Int32Array) -> Float32Array:
+        """`submit` and `collect` in one."""
+        self.submit(root, tokens, parents)
+        return self.collect()
 
     def advance(self, row: int) -> None:
         """The history grows by the token of `row`."""
-        assert self._paths is not None, "advance() belongs between evaluate() and settle()"
+        assert self._paths is not None, "advance() belongs between submit() and settle()"
         path = self._paths[row]
         walked = self._tokens[self._base : self._length].tolist()
         assert path[:-1] == walked, "the row's parent ends the history"

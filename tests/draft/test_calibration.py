@@ -9,6 +9,7 @@ from aded_edge.draft.calibration import (
     ACCEPTED,
     CELLS,
     EXPECTED,
+    LENGTH_KINDS,
     MOST_EXPECTED,
     PRIOR_TRUST,
     TRUST,
@@ -29,7 +30,7 @@ def recorded(outcomes):
     return calibration
 
 
-@given(st.integers(0, 5), st.floats(0, 64) | edges, estimates | edges)
+@given(st.integers(0, LENGTH_KINDS - 1), st.floats(0, 64) | edges, estimates | edges)
 def test_each_kind_of_evidence_has_its_cell(length_kind, evidence, estimate):
     cell = cell_of(length_kind, evidence, estimate)
     assert cell == naive.cell(length_kind, evidence, estimate)
@@ -38,7 +39,7 @@ def test_each_kind_of_evidence_has_its_cell(length_kind, evidence, estimate):
 
 def test_every_cell_is_some_evidence():
     middles = (0.0, 2.0, 8.0, 20.0)
-    cells = {cell_of(k, e, p) for k in range(6) for e in middles for p in naive.MIDDLES}
+    cells = {cell_of(k, e, p) for k in range(LENGTH_KINDS) for e in middles for p in naive.MIDDLES}
     assert cells == set(range(CELLS))
 
 

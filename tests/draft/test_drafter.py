@@ -315,9 +315,9 @@ def test_a_prompt_read_in_two_parts_is_read_as_a_whole(text, start):
 
 def test_a_part_of_a_prompt_is_found_by_the_context_before_it():
     drafter = fresh()
-    drafter.read(ids(*range(20)), 12)
-    assert drafter.spans.lookup(ids(*range(12))) == {length: [12] for length in LENGTHS}
-    assert drafter.spans.lookup(ids(*range(11))) == {}
+    drafter.read(ids(*range(50)), 40)
+    assert drafter.spans.lookup(ids(*range(40))) == {length: [40] for length in LENGTHS}
+    assert drafter.spans.lookup(ids(*range(39))) == {}
     assert (10, 11) in contents(drafter.matrix)
     assert (9, 10) not in contents(drafter.matrix)
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aded_edge.draft.calibration import CELLS, SURE, TRUST, Calibration
-from aded_edge.draft.estimate import MOST_CANDIDATES, blend, calibrate, next_tokens
+from aded_edge.draft.calibration import CELLS, LENGTH_KINDS, SURE, TRUST, Calibration
+from aded_edge.draft.estimate import CONTEXT, MOST_CANDIDATES, blend, calibrate, next_tokens
 from aded_edge.draft.matrix import SLOTS, TrigramMatrix
 from aded_edge.draft.spans import LENGTHS, WAYS, Spans
 from tests import naive
@@ -42,12 +42,11 @@ def evidence(matrix, spans, context):
     return found
 
 
-def blended(matrix, spans, context):
+def blended(matrix, spans, context, longest=CONTEXT):
     tokens, estimates = np.empty(MOST_CANDIDATES, np.int32), np.empty(MOST_CANDIDATES)
     found, kind = np.empty(WAYS, np.int32), np.empty(2)
-    count = blend(
-        matrix.table, spans.log, ids(*context), len(context), KAPPA, tokens, estimates, found, kind
-    )
+    out = tokens, estimates, found, kind
+    count = blend(matrix.table, spans.log, ids(*context), len(context), KAPPA, longest, *out)
     return tokens[:count].tolist(), estimates[:count].tolist(), kind.tolist()
 
 
@@ -84,7 +83,7 @@ def test_nothing_known_is_nothing_estimated():
 
 def test_there_is_room_for_all_that_can_be_named():
     """Two full rows of the matrix and every place of every length, all different."""
-    end = [1, 2, 3, 4, 5, 6, 7, 8]
+    end = [*range(1000, 1000 + LENGTHS[-1] - 2), 7, 8]
     matrix, spans = TrigramMatrix(), Spans(1 << 10)
     for n in range(SLOTS):
         matrix.observe(ids(50 + n, 8, 100 + n), 2)
@@ -97,23 +96,24 @@ def test_there_is_room_for_all_that_can_be_named():
     assert len(table[7, 8][2]) == SLOTS
     assert len(tokens) <= MOST_CANDIDATES
     assert len(set(tokens)) == len(tokens)
-    assert kind == [5.0, WAYS]
-    assert max(estimates) == estimates[tokens.index(300 + 10 * 3 + 1)]
+    assert kind == [LENGTH_KINDS - 1, WAYS]
+    assert max(estimates) == estimates[tokens.index(300 + 10 * number + way)]
 
 
 @given(
     st.lists(st.floats(0.0, 1.0, width=32), min_size=1, max_size=MOST_CANDIDATES),
-    st.integers(0, 5),
+    st.integers(0, LENGTH_KINDS - 1),
     st.floats(0.0, 64.0, width=32),
     st.lists(st.floats(0.0, 3.0, width=32), min_size=8, max_size=8),
+    st.booleans(),
 )
-def test_calibrated_is_estimated_times_trusted(estimates, length_kind, weight, trusts):
+def test_calibrated_is_estimated_times_trusted(estimates, length_kind, weight, trusts, trusting):
     counts = Calibration().counts
     counts[TRUST] = np.resize(np.float32(trusts), CELLS)
     probs, cells = np.empty(len(estimates)), np.empty(len(estimates), np.int16)
     raw, kind = np.asarray(estimates), np.asarray([length_kind, weight], np.float64)
-    calibrate(raw, len(estimates), kind, counts, probs, cells)
+    calibrate(raw, len(estimates), kind, counts, trusting, probs, cells)
     expected = [naive.cell(length_kind, weight, estimate) for estimate in estimates]
     assert cells.tolist() == expected
-    trusted = [e * counts[TRUST, c] for e, c in zip(estimates, expected, strict=True)]
-    assert probs.tolist() == pytest.approx([min(prob, SURE) for prob in trusted], rel=1e-6)
+    trust = np.ones(len(cells)) if trusting else counts[TRUST, cells]
+    assert probs.tolist() == pytest.approx(np.minimum(raw * trust, SURE), rel=1e-6)
