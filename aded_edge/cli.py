@@ -63,15 +63,36 @@ def bench() -> None:
 @click.option("--limit", type=click.IntRange(1), help="Dialogs, from all categories in turn.")
 @click.option("--max-tokens", type=click.IntRange(2), default=128, show_default=True)
 @click.option("--visits", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--decoders", default="llama_cpp,off,paper,auto", show_default=True)
+@click.option("--decoders", help="Default: llama_cpp, auto, lookup-10, lookup-2, paper, servers.")
+@click.option("--llama-server", type=FilePath, help="llama.cpp's server, to be compared with.")
+@click.option(
+    "--peer-dialogs", type=click.IntRange(0), help="Others than auto answer only so many dialogs."
+)
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True)
 @_how_it_runs
-@click.option("--json", "out", type=FilePath, help="Write the result here.")
+@click.option("--json", "out", type=FilePath, help="Write the result here, dialog by dialog.")
+@click.option("--png", type=FilePath, help="Draw it here; needs aded-edge[plot].")
 def speed(model: Path, prompts: Path, limit: int | None, out: Path | None, **options: Any) -> None:
-    """Measure speed against llama_cpp.Llama and others, first visit and second."""
+    """Measure speed against llama_cpp.Llama and others, first visit and second.
+
+    \b
+    Decoders: llama_cpp, with which all are compared; auto, off and paper of aded-edge; lookup-10
+    and lookup-2, llama_cpp's prompt lookup; and of --llama-server: server, ngram-simple,
+    ngram-map-k, ngram-mod and ngram-cache.
+    """
     from .bench import report
 
     report.bench(model, prompts, limit, out, **options)
+
+
+@bench.command()
+@click.argument("results", type=FilePath, nargs=-1, required=True)
+@click.option("--png", type=FilePath, required=True, help="The picture.")
+def picture(results: tuple[Path, ...], png: Path) -> None:
+    """Draw results that bench speed wrote as JSON."""
+    from .bench import picture
+
+    picture.picture(list(results), png)
 
 
 @bench.command()

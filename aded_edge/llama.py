@@ -91,6 +91,7 @@ class Llama(llama_cpp.Llama):
         self._stack = contextlib.ExitStack()
         self._memory: Memory | None = None
         self._target: LlamaTarget | None = None
+        self._loop: Loop | None = None
         self.drafting = check_drafting(drafting)
         self.store = check_store(store, default_store_path())
         check_names(kwargs, _ARGUMENTS)

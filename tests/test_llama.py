@@ -453,7 +453,7 @@ def test_every_logit_is_kept_where_all_are_asked_for(
         for model in (plain, llama):
             assert take(model, ASKED, n) == tiny_truth(ASKED, n)
         np.testing.assert_allclose(llama._scores, plain._scores, atol=1e-4)
-    assert llama.stats.mat > 8
+    assert llama.stats.mat > 6
     plain.close()
 
 

@@ -12,11 +12,15 @@ import ctypes
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import llama_cpp
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import BenchError
+
+Int32Array = npt.NDArray[np.int32]
 
 KEPT_BYTES = 4 << 30
 """What the files may take together; those used longest ago are dropped, and made again."""
@@ -75,7 +79,7 @@ def take_up(llama: llama_cpp.Llama, path: Path) -> None:
     llama._requires_eval = True  # the logits are not those behind this history
 
 
-def _write(llama: llama_cpp.Llama, path: Path, tokens: np.ndarray) -> int:
+def _write(llama: llama_cpp.Llama, path: Path, tokens: Int32Array) -> int:
     written = llama_cpp.llama_state_seq_save_file(
         llama.ctx, os.fsencode(path), 0, _pointer(tokens), len(tokens)
     )
@@ -87,5 +91,5 @@ def _write(llama: llama_cpp.Llama, path: Path, tokens: np.ndarray) -> int:
     return int(written)
 
 
-def _pointer(tokens: np.ndarray) -> ctypes.Array[llama_cpp.llama_token]:
+def _pointer(tokens: Int32Array) -> Any:
     return tokens.ctypes.data_as(llama_cpp.llama_token_p)

@@ -60,7 +60,7 @@ class Server:
         try:
             self._process = self._start(kv_folder)
             self._wait()
-            self.build = str(self._get("/props").get("build_info", "unknown"))
+            self.build = str(self._ask("GET", "/props", None)[1].get("build_info", "unknown"))
         except BaseException:
             self.close()
             raise
@@ -162,9 +162,6 @@ class Server:
             "min_p": 0.05,
             "repeat_penalty": 1.0,
         }
-
-    def _get(self, path: str) -> dict[str, Any]:
-        return self._ask("GET", path, None)[1]
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, Any]:
         try:

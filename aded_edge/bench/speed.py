@@ -1,97 +1,98 @@
-"""How fast a real model answers, side by side: llama_cpp.Llama, drafting off, paper and auto.
+"""How fast a real model answers, side by side: llama_cpp.Llama, ours, and what else there is.
 
-All decoders answer each turn of each dialog one after the other, so that the machine's drift
-hits all alike; the conversation goes on with the answer of llama_cpp.Llama, so that all see the
-same prompts. The clock starts with the first token of an answer: prompts are left out.
+All decoders answer each turn of each dialog one after the other, in an order drawn anew, so
+that the machine's drift hits all alike; the conversation goes on with the answer of
+llama_cpp.Llama, so that all see the same prompts. A prompt is evaluated once, and all take up its
+KV.
 
-Knows dialogs and decoders. Does not know how anything is drafted.
+Knows dialogs and visits. Does not know how a decoder works, nor how figures are shown.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import random
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import llama_cpp
 
-from ..config import Drafting
 from ..errors import BenchError
-from ..llama import Llama
+from ..target.fingerprint import cost_conditions
+from .decoders import AUTO, LOCAL, PLAIN, Decoder, Local, Settings
+from .evaluated import EvaluatedPrompts
 from .prompts import Dialog, Prompter
+from .server import SERVERS, Server
+from .summary import Answer, summarise
 
-PLAIN = "llama_cpp"
-"""The decoder that all others are compared with."""
-
-DECODERS = (PLAIN, "off", "paper", "auto")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Conditions of a run; they are part of its result."""
-
-    model: str
-    prompts: str
-    decoders: tuple[str, ...] = DECODERS
-    max_tokens: int = 128
-    visits: int = 2
-    n_ctx: int = 2048
-    threads: int = 2
-    gpu_layers: int = 0
-    temperature: float = 0.0
-    seed: int = 0
-    flash_attn: bool = False
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One turn answered by one decoder."""
-
-    visit: int
-    dialog: int  # its place in the run
-    category: str
-    turn: int
-    decoder: str
-    tokens: list[int] = field(repr=False)
-    seconds: float  # from the first token to the last
-    steps: int
-    accepted: int
-    identical: bool  # to the answer of llama_cpp.Llama
+DECODERS = (*LOCAL, *SERVERS)
 
 
 def run(
-    settings: Settings, dialogs: list[Dialog], progress: Callable[[], None] = lambda: None
+    settings: Settings,
+    dialogs: list[Dialog],
+    progress: Callable[[int], None] = lambda answers: None,
+    keep: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
-    """Runs all visits and returns conditions, answers and summary, ready for JSON."""
+    """Runs all visits and returns conditions, answers and summary, ready for JSON.
+
+    Args:
+        settings, dialogs: what is run.
+        progress: called with the number of answers that are done, or left out.
+        keep: called with the result so far after each dialog.
+
+    Raises:
+        BenchError: a server cannot be run, or KV cannot be kept.
+        ModelError: the model cannot be loaded.
+    """
     answers: list[Answer] = []
-    costs: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="aded-edge-bench-") as folder:
-        for visit in range(1, settings.visits + 1):
-            with ExitStack() as stack:
-                models = _open(settings, Path(folder), stack)
-                prompter = Prompter(models[PLAIN])
-                for place, dialog in enumerate(dialogs):
-                    answers += _answer_dialog(settings, models, prompter, dialog, visit, place)
-                    progress()
-                costs[f"visit {visit}"] = _curves(models)
-    asked = settings.visits * len(settings.decoders) * sum(len(d.turns) for d in dialogs)
-    return {
+    result: dict[str, Any] = {
         "settings": asdict(settings),
         "conditions": machine(Path(settings.model)),
         "dialogs": len(dialogs),
-        "turns_left_out": (asked - len(answers)) // (settings.visits * len(settings.decoders)),
-        "cost_curves": costs,
-        "summary": summarise(settings, answers),
-        "answers": [asdict(answer) for answer in answers],
+        "turns_left_out": 0,
+        "finished": False,
+        "stores": {},
+        "cost_curves": {},
+        "summary": [],
+        "answers": [],
     }
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aded-edge-bench-")))
+        evaluated = EvaluatedPrompts(folder)
+        servers = _start_servers(settings, folder, stack)
+        builds = {server.build for server in servers.values()}
+        result["conditions"] |= {"llama_server": ", ".join(sorted(builds)) or None}
+        for number in range(1, settings.visits + 1):
+            with ExitStack() as models:
+                local = _open(settings, folder, models)
+                visit = _Visit(number, settings, local, servers, evaluated)
+                result["conditions"] |= _about(local[PLAIN].llama)
+                result["stores"][f"visit {number}"] = "cold" if number == 1 else "warm"
+                for place, dialog in enumerate(dialogs):
+                    before = len(answers)
+                    for answer in visit.answers(place, dialog):
+                        answers.append(answer)
+                        progress(1)
+                    new = answers[before:]
+                    progress(visit.planned(place, dialog) - len(new))
+                    if number == 1:
+                        said = {answer.turn for answer in new}
+                        result["turns_left_out"] += len(dialog.turns) - len(said)
+                    result["cost_curves"][f"visit {number}"] = visit.costs()
+                    result["answers"] += [asdict(answer) for answer in new]
+                    result["summary"] = summarise(settings, answers)
+                    keep(result)
+    result["finished"] = True
+    keep(result)
+    return result
 
 
 def machine(model: Path) -> dict[str, Any]:
@@ -107,157 +108,100 @@ def machine(model: Path) -> dict[str, Any]:
     }
 
 
-def _open(settings: Settings, folder: Path, stack: ExitStack) -> dict[str, llama_cpp.Llama]:
-    common: dict[str, Any] = {
-        "n_ctx": settings.n_ctx,
-        "n_threads": settings.threads,
-        "n_threads_batch": settings.threads,
-        "n_gpu_layers": settings.gpu_layers,
-        "flash_attn": settings.flash_attn,
-        "verbose": False,
-    }
-    models: dict[str, llama_cpp.Llama] = {}
+def _about(plain: llama_cpp.Llama) -> dict[str, Any]:
+    known = cost_conditions(plain)
+    return {"description": known["description"], "cpu": known["cpu"]}
+
+
+def _start_servers(settings: Settings, folder: Path, stack: ExitStack) -> dict[str, Server]:
+    servers = {}
     for name in settings.decoders:
-        if name == PLAIN:
-            models[name] = llama_cpp.Llama(settings.model, **common)
-        else:
-            drafting = cast(Drafting, name)
-            store = folder / f"{name}.db"
-            models[name] = Llama(settings.model, drafting=drafting, store=store, **common)
-        stack.callback(models[name].close)
+        if name in SERVERS:
+            servers[name] = Server(name, settings, folder, folder / f"{name}.log")
+            stack.callback(servers[name].close)
+    return servers
+
+
+def _open(settings: Settings, folder: Path, stack: ExitStack) -> dict[str, Local]:
+    models = {}
+    for name in settings.decoders:
+        if name in LOCAL:
+            models[name] = Local(name, settings, folder)
+            stack.callback(models[name].close)
     return models
 
 
-def _answer_dialog(
-    settings: Settings,
-    models: dict[str, llama_cpp.Llama],
-    prompter: Prompter,
-    dialog: Dialog,
-    visit: int,
-    place: int,
-) -> Iterator[Answer]:
-    messages: list[dict[str, str]] = []
-    for turn, text in enumerate(dialog.turns):
-        messages.append({"role": "user", "content": text})
-        prompt = prompter.tokens(messages)
-        if len(prompt) + settings.max_tokens >= settings.n_ctx:
-            return  # all decoders skip it alike
-        names = list(models)
-        order = random.Random(1000 * visit + 10 * place + turn).sample(names, len(names))
-        timed = {name: _decode(models[name], prompt, settings) for name in order}
-        for name in names:
-            tokens, seconds, steps, accepted = timed[name]
-            same = tokens == timed[PLAIN][0]
-            yield Answer(
-                visit,
-                place,
-                dialog.category,
-                turn,
-                name,
-                tokens,
-                seconds,
-                steps,
-                accepted,
-                same,
-            )
-        messages.append({"role": "assistant", "content": prompter.text(timed[PLAIN][0])})
+class _Visit:
+    """All dialogs, once."""
+
+    def __init__(
+        self,
+        number: int,
+        settings: Settings,
+        local: dict[str, Local],
+        servers: dict[str, Server],
+        evaluated: EvaluatedPrompts,
+    ) -> None:
+        self._number, self._settings, self._evaluated = number, settings, evaluated
+        self._local = local
+        self._decoders: dict[str, Decoder] = {**local, **servers}
+        self._plain = local[PLAIN].llama
+        self._prompter = Prompter(self._plain)
+
+    def planned(self, place: int, dialog: Dialog) -> int:
+        """How many answers a dialog has, if none of its turns is too long."""
+        return len(dialog.turns) * len(taking_part(self._settings, place))
+
+    def costs(self) -> dict[int, float]:
+        """The cost curve that "auto" goes by now."""
+        return self._local[AUTO].costs if AUTO in self._local else {}
+
+    def answers(self, place: int, dialog: Dialog) -> Iterator[Answer]:
+        """The turns of one dialog, each answered by all; ends where the context cannot go on."""
+        messages: list[dict[str, str]] = []
+        names = taking_part(self._settings, place)
+        for turn, text in enumerate(dialog.turns):
+            messages.append({"role": "user", "content": text})
+            prompt = self._prompter.tokens(messages)
+            if len(prompt) + self._settings.max_tokens >= self._settings.n_ctx:
+                return  # all decoders skip it alike
+            kv = self._evaluated.file(self._plain, prompt)
+            order = random.Random(f"{self._number} {place} {turn}").sample(names, len(names))
+            decoded = {name: self._decoders[name].answer(prompt, kv) for name in order}
+            plain = decoded[PLAIN].tokens
+            for name in names:
+                yield Answer(
+                    **vars(decoded[name]),
+                    visit=self._number,
+                    dialog=place,
+                    category=dialog.category,
+                    turn=turn,
+                    decoder=name,
+                    identical=decoded[name].tokens == plain,
+                )
+            messages.append({"role": "assistant", "content": self._prompter.text(plain)})
 
 
-def _decode(
-    model: llama_cpp.Llama, prompt: list[int], settings: Settings
-) -> tuple[list[int], float, int, int]:
-    model.set_seed(settings.seed)
-    stream = model.generate(prompt, temp=settings.temperature)
-    tokens: list[int] = []
-    began = 0.0
-    vocab = model._model.vocab
-    for token in stream:
-        if not tokens:
-            began = time.perf_counter()
-        tokens.append(int(token))
-        if llama_cpp.llama_vocab_is_eog(vocab, token) or len(tokens) >= settings.max_tokens:
-            break
-    stream.close()
-    seconds = time.perf_counter() - began
-    memory = getattr(model, "_memory", None)
-    if memory is not None:
-        memory.wait()  # it must not save while the next decoder is timed
-    stats = getattr(model, "stats", None)
-    if stats is None:
-        return tokens, seconds, len(tokens) - 1, 0
-    return tokens, seconds, stats.steps, stats.accepted
-
-
-def _curves(models: dict[str, llama_cpp.Llama]) -> dict[str, Any]:
-    curves = {}
-    for name, model in models.items():
-        loop = getattr(model, "_loop", None)
-        curve = getattr(loop and loop.budget, "curve", None)
-        if curve is not None:
-            curves[name] = curve.seconds()
-    return curves
-
-
-def summarise(settings: Settings, answers: list[Answer]) -> list[dict[str, Any]]:
-    """One row per visit, category ("all" for the whole) and decoder.
-
-    speed: tokens per second; speedup: over llama_cpp.Llama on the same turns, of the totals and
-    (median, quartiles) turn by turn; mat; identical: share of answers that are the same.
-    """
-    rows = []
-    categories = ["all", *dict.fromkeys(answer.category for answer in answers)]
-    for visit in range(1, settings.visits + 1):
-        for category in categories:
-            chosen = [a for a in answers if a.visit == visit and category in ("all", a.category)]
-            plain = {(a.dialog, a.turn): a for a in chosen if a.decoder == PLAIN}
-            for name in settings.decoders:
-                own = [a for a in chosen if a.decoder == name]
-                if own:
-                    rows.append(_row(visit, category, name, own, plain))
-    return rows
-
-
-def _row(
-    visit: int,
-    category: str,
-    name: str,
-    own: list[Answer],
-    plain: dict[tuple[int, int], Answer],
-) -> dict[str, Any]:
-    def speed(answers: list[Answer]) -> float:
-        seconds = sum(a.seconds for a in answers)
-        return sum(len(a.tokens) - 1 for a in answers) / seconds if seconds > 0 else 0.0
-
-    ratios = sorted(
-        speed([a]) / speed([plain[a.dialog, a.turn]])
-        for a in own
-        if len(a.tokens) > 1 and len(plain[a.dialog, a.turn].tokens) > 1
-    )
-    steps = sum(a.steps for a in own)
-    quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [1.0, 1.0, 1.0]
-    return {
-        "visit": visit,
-        "category": category,
-        "decoder": name,
-        "answers": len(own),
-        "tokens": sum(len(a.tokens) for a in own),
-        "speed": speed(own),
-        "speedup": speed(own) / max(speed(list(plain.values())), 1e-9),
-        "speedup_median": statistics.median(ratios) if ratios else 1.0,
-        "speedup_quartiles": [quartiles[0], quartiles[2]],
-        "mat": 1.0 + sum(a.accepted for a in own) / steps if steps else 1.0,
-        "identical": sum(a.identical for a in own) / len(own),
-    }
+def taking_part(settings: Settings, place: int) -> tuple[str, ...]:
+    """The decoders that answer the dialog at this place."""
+    if settings.peer_dialogs is None or place < settings.peer_dialogs:
+        return settings.decoders
+    return tuple(name for name in settings.decoders if name in (PLAIN, AUTO))
 
 
 def save(result: dict[str, Any], path: Path) -> None:
-    """Writes a result as JSON.
+    """Writes a result as JSON; a file that is there is replaced at once or not at all.
 
     Raises:
         BenchError: the file cannot be written.
     """
+    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        try:
+            part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise BenchError(f"cannot write {path}: {error}") from error

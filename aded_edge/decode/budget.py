@@ -24,7 +24,8 @@ PROBE_SHARE = 0.005
 """The share of the time that probes may take."""
 
 PLAIN_EVERY = 64
-"""After so many drafts in a row one step is plain: width 1 always competes."""
+"""After so many drafts in a row two steps are plain: width 1 always competes, and the first of
+them still pays for the change of the width."""
 
 _PROBED = (2, 4, 8)
 """Widths that are probed in turn."""
@@ -101,12 +102,12 @@ class CostBudget:
             self._drafts += 1
             if self._drafts <= PLAIN_EVERY:
                 return tree.prefix(nodes)
-            nodes = 0
-        else:
-            self._plain_steps += 1
-            nodes = self._nodes_to_probe(len(tree))
+            if self._drafts == PLAIN_EVERY + 2:
+                self._drafts = 0
+            return tree.prefix(0)
         self._drafts = 0
-        return tree.prefix(nodes)
+        self._plain_steps += 1
+        return tree.prefix(self._nodes_to_probe(len(tree)))
 
     def observe(self, width: int, seconds: float) -> None:
         """Keeps the curve up to date."""

@@ -15,17 +15,20 @@ from ..draft.kernel import compiled, kernel
 CANDIDATES = 8
 """Candidates kept per row."""
 
-_STRIPES = 64
+_LANES = 2048
+"""Scratch of a fixed size, whatever the vocabulary; large enough that most lanes hold nothing."""
+
 _NEGLIGIBLE = 8.0
 """What is less likely than exp(-8) of the best does not enter the sum."""
 
 
 def _lane_max(row: Any, lanes: Any) -> None:
     # Lane i holds tokens i, i + n, i + 2n, ...: laid out so, the compiler makes it vector code.
-    stripes = row[: _STRIPES * lanes.size].reshape(_STRIPES, lanes.size)
+    n = lanes.size
+    stripes = row[: row.size // n * n].reshape(-1, n)
     lanes[:] = stripes[0]
-    for j in range(1, _STRIPES):
-        for i in range(lanes.size):
+    for j in range(1, stripes.shape[0]):
+        for i in range(n):
             lanes[i] = max(lanes[i], stripes[j, i])
 
 
@@ -53,13 +56,17 @@ def _offer(tokens: Any, values: Any, held: int, token: int, value: float) -> int
 
 
 @kernel
-def _top(logits: Any, tokens: Any, probs: Any, lanes: Any) -> None:
-    n = lanes.size
+def _top(logits: Any, tokens: Any, probs: Any) -> None:
+    n = _LANES if logits.shape[1] >= _LANES else 0
+    lanes = np.empty(n, np.float32)
+    whole = logits.shape[1] // _LANES * _LANES
     for r in range(logits.shape[0]):
         row = logits[r]
-        _lane_max(row, lanes)
-        best = lanes.max() if n else row[0]
-        for token in range(n * _STRIPES, row.size):
+        best = row[0]
+        if n:
+            _lane_max(row, lanes)
+            best = lanes.max()
+        for token in range(whole, row.size):
             best = max(best, row[token])
         tokens[r] = 0
         probs[r] = -np.inf
@@ -67,12 +74,12 @@ def _top(logits: Any, tokens: Any, probs: Any, lanes: Any) -> None:
         total = 0.0
         for i in range(n + 1):
             # The lanes, and then what is left behind the last whole stripe.
-            first, step, most = (i, n, lanes[i]) if i < n else (n * _STRIPES, 1, best)
+            first, step, most = (i, n, lanes[i]) if i < n else (whole, 1, best)
             if most < best - _NEGLIGIBLE and (
                 held == tokens.shape[1] and most < probs[r, held - 1]
             ):
                 continue
-            for token in range(first, row.size if i == n else n * _STRIPES, step):
+            for token in range(first, row.size if i == n else whole, step):
                 value = row[token]
                 if value > best - _NEGLIGIBLE:
                     total += np.exp(value - best)
@@ -98,6 +105,5 @@ def top_candidates(
     k = min(k, logits.shape[1])
     tokens = np.empty((len(logits), k), np.int32)
     probs = np.empty((len(logits), k), np.float32)
-    lanes = np.empty(logits.shape[1] // _STRIPES, np.float32)
-    _top(logits, tokens, probs, lanes)
+    _top(logits, tokens, probs)
     return tokens, probs

@@ -110,6 +110,7 @@ class CostCurve:
         self._state[:, _RATIO] = np.exp(measured)
         self._speeds = np.full(_RECENT, np.log(self.scale))
         self.observed = 0
+        self._before = (1, 0.0)  # the last step's width and seconds
         self._places = {int(w): place for place, w in enumerate(self.widths)}
 
     @property
@@ -131,7 +132,20 @@ class CostCurve:
         return {width: self.scale * float(halfway[i]) for width, i in self._places.items()}
 
     def observe(self, width: int, seconds: float) -> None:
-        """A step of this width took so long. Unmeasured widths teach nothing."""
+        """A step of this width took so long. Unmeasured widths teach nothing.
+
+        llama.cpp builds its graph anew when the width changes. So a plain step behind a draft
+        takes longer for the draft's sake, and that is counted as the draft's.
+        """
+        before, self._before = self._before, (width, seconds)
+        if before[0] > 1:
+            self._count(
+                before[0], before[1] + (max(seconds - self.scale, 0.0) if width == 1 else 0)
+            )
+        elif width == 1:
+            self._count(1, seconds)
+
+    def _count(self, width: int, seconds: float) -> None:
         place = self._places.get(width)
         if place is not None and seconds > 0:
             self.scale = _observe(self._state, self._speeds, self.observed, place, seconds)
@@ -145,7 +159,8 @@ def measure(
 
     The fastest round counts: whatever else the machine does can only add to a time. A wider
     evaluation never costs less than a plain one, so neither does the curve say so. Narrow widths
-    come first and twice as often, because most decisions are about them.
+    come first and twice as often, because most decisions are about them. Each is measured between
+    plain ones, as most drafts stand: both changes of the width cost something.
 
     Args:
         evaluate: evaluates a chain of the given width and waits for the result.
@@ -154,19 +169,25 @@ def measure(
             wider ones may be left out.
         rounds: the most rounds.
     """
-    times: dict[int, list[float]] = {}
+    times: dict[int, list[float]] = {1: []}
+
+    def timed(width: int) -> float:
+        began = time.perf_counter()
+        evaluate(width)
+        return time.perf_counter() - began
+
     evaluate(1)  # the first evaluation of a context allocates
     start = time.perf_counter()
-    narrow = [width for width in WIDTHS if width <= min(most, NARROW)]
+    narrow = [width for width in WIDTHS if 1 < width <= min(most, NARROW)]
     wide = [width for width in WIDTHS if NARROW < width <= most]
     for part, widths in enumerate([narrow, narrow, wide] * rounds):
-        for width in widths:
+        for width in widths or [1]:
             if part and time.perf_counter() - start > seconds:
                 break
-            evaluate(width) if not times.get(width) else None  # graphs are built per width
-            began = time.perf_counter()
-            evaluate(width)
-            times.setdefault(width, []).append(time.perf_counter() - began)
+            evaluate(1)
+            times[1].append(timed(1))
+            pair = timed(width) + timed(1)
+            times.setdefault(width, []).append(max(pair - min(times[1]), pair / 2))
     return CostCurve(_plausible({width: min(t) for width, t in times.items()}))
 
 

@@ -1,26 +1,28 @@
-"""The budget against all widths tried, and the cost curve on a clock of its own."""
-
-import math
+"""The budget against all widths tried."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aded_edge.decode import budget as budget_module
-from aded_edge.decode.budget import MARGIN, WIDTHS, CostBudget, CostCurve, FixedBudget, measure
+from aded_edge.decode.budget import MARGIN, PLAIN_EVERY, CostBudget, FixedBudget
+from aded_edge.decode.cost_curve import WIDTHS, CostCurve
 from aded_edge.draft.tree import DraftTree
 from tests import naive
 
 STAIRCASE = {1: 0.01, 2: 0.02, 3: 0.026, 4: 0.024, 6: 0.05, 8: 0.035, 16: 0.05, 32: 0.2}
 """Seconds by width on a CPU: kernels take rows in groups of 4 and 8."""
 
+LAPTOP = {width: 1.0 + 0.10 * (width - 1) for width in WIDTHS}
+GPU = {width: 1.0 + 0.01 * (width - 1) for width in WIDTHS}
+
 probs = st.lists(st.floats(0.0, 1.0, width=32), max_size=70).map(
     lambda probs: sorted(probs, reverse=True)
 )
-curves = st.dictionaries(st.sampled_from(WIDTHS[1:]), st.floats(1.0, 20.0)).map(
+# A width that costs next to nothing more is probed at once.
+curves = st.dictionaries(st.sampled_from(WIDTHS[1:]), st.floats(1.01, 20.0)).map(
     lambda ratios: {1: 1.0, **ratios}
-)
+) | st.sampled_from([STAIRCASE, LAPTOP, GPU])
 
 
 def tree(probs):
@@ -28,13 +30,58 @@ def tree(probs):
     return DraftTree.build(range(n), [-1] * n, probs)
 
 
-@given(probs, curves | st.just(STAIRCASE))
+@given(probs, curves)
 @settings(deadline=None)
 def test_no_other_number_of_nodes_gives_more_tokens_per_second(probs, seconds):
     cut = CostBudget(CostCurve(seconds)).cut(tree(probs))
     assert cut.probs.tolist() == probs[: len(cut)]
     best = naive.best_speed(probs, seconds)
     assert naive.speed(len(cut), probs, seconds) == pytest.approx(best, rel=1e-6)
+
+
+@given(probs, curves)
+@settings(deadline=None)
+def test_the_best_number_of_nodes_is_never_more_than_what_is_searched_for(probs, seconds):
+    budget = CostBudget(CostCurve(seconds))
+    cut = budget.cut(tree(probs[: budget.most_nodes]))
+    best = naive.best_speed(probs, seconds)
+    assert naive.speed(len(cut), probs, seconds) == pytest.approx(best, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "most"),
+    [
+        ({1: 1.0, 2: 1.1, 4: 1.2, 8: 3.0}, 3),  # 8 tokens for 3.0 are dearer than 4 for 1.2
+        ({1: 1.0, 2: 1.1, 4: 1.2, 8: 2.42}, 7),  # as good as equal
+        ({1: 1.0, 2: 2.2}, 0),
+        (STAIRCASE, 15),
+        (GPU, 63),
+    ],
+)
+def test_widths_that_never_pay_are_not_searched_for(seconds, most):
+    assert CostBudget(CostCurve(seconds)).most_nodes == most
+
+
+@given(curves)
+def test_a_draft_is_searched_as_long_as_one_like_it_can_pay(seconds):
+    """Nodes that are all as likely as `worth` do not pay, and twice as likely ones may."""
+    budget = CostBudget(CostCurve(seconds))
+    if budget.most_nodes:
+        alike = [min(budget.worth, 1.0)] * budget.most_nodes
+        assert naive.best_speed(alike, seconds) == 1.0
+        twice = [2.001 * budget.worth] * (max(seconds) - 1)
+        assert naive.best_speed(twice, seconds) > 1.0
+
+
+def test_what_is_searched_for_follows_the_curve():
+    seconds = {1: 1.0, 2: 1.1, 4: 1.2}
+    budget = CostBudget(CostCurve(seconds))
+    worth = budget.worth
+    for _ in range(3 * PLAIN_EVERY):
+        for width in seconds:
+            budget.observe(width, seconds[width] * (3 if width == 4 else 1))
+    assert budget.most_nodes == 1
+    assert budget.worth > worth
 
 
 def test_a_doubtful_draft_is_not_evaluated():
@@ -76,104 +123,55 @@ def test_how_fast_the_machine_is_does_not_matter(probs, factor):
     assert speeds[0] == pytest.approx(speeds[1], rel=1e-9)
 
 
+def evaluated(seconds, drafts):
+    """Widths of the steps that a budget takes of these drafts, one after the other."""
+    budget = CostBudget(CostCurve(seconds))
+    widths = []
+    for draft in drafts:
+        cut = budget.cut(draft)
+        assert cut.tokens.tolist() == draft.tokens[: len(cut)].tolist()
+        widths.append(len(cut) + 1)
+    return widths
+
+
+@pytest.mark.parametrize("seconds", [STAIRCASE, LAPTOP, {1: 1.0, 2: 1.8, 8: 3.1}])
+def test_what_seems_not_worth_it_is_tried_now_and_then_for_next_to_nothing(seconds):
+    widths = evaluated(seconds, [tree([0.01] * 10)] * 20_000)
+    assert set(widths) == {1, 2, 4, 8} & seconds.keys()
+    extra = sum(seconds[width] / seconds[1] - 1 for width in widths) / len(widths)
+    assert 0.001 < extra < 0.01
+
+
+@pytest.mark.parametrize("seconds", [STAIRCASE, LAPTOP])
+def test_probes_are_no_larger_than_what_was_drafted(seconds):
+    """Not even once: what was not drafted cannot be evaluated; shorter drafts are probed, too."""
+    rng = np.random.default_rng(0)
+    drafts = [tree([0.01] * int(n)) for n in rng.integers(0, 4, 20_000)]
+    widths = evaluated(seconds, drafts)
+    assert all(width - 1 <= len(draft) for width, draft in zip(widths, drafts, strict=True))
+    assert set(widths) == {1, 2, 4}
+    assert set(evaluated(seconds, [tree([0.01])] * 5_000)) == {1, 2}
+    assert set(evaluated(seconds, [DraftTree.empty()] * 5_000)) == {1}
+
+
+def test_after_many_drafts_in_a_row_a_step_is_plain():
+    """Width 1 always competes, and the curve goes by it."""
+    widths = evaluated(LAPTOP, [tree([0.99] * 7)] * 1000)
+    plain = np.flatnonzero(np.asarray(widths) == 1)
+    assert np.diff(plain).tolist() == [PLAIN_EVERY + 1] * (len(plain) - 1)
+    assert len(plain) == 1000 // (PLAIN_EVERY + 1)
+    assert set(widths) == {1, 8}
+
+
+def test_drafts_that_are_not_in_a_row_need_no_plain_step():
+    good, none = tree([0.99] * 7), DraftTree.empty()
+    widths = evaluated(LAPTOP, [*[good] * (PLAIN_EVERY - 1), none] * 20)
+    assert widths.count(1) == 20
+
+
 def test_the_paper_takes_every_draft_whole():
     budget = FixedBudget(5, 0.25)
     draft = tree([0.001] * 5)
     assert budget.cut(draft) is draft
     assert (budget.most_nodes, budget.plain_seconds) == (5, 0.25)
-
-
-@pytest.mark.parametrize("seconds", [{}, {2: 1.0}, {1: 0.0}, {1: 1.0, 2: -1.0}])
-def test_a_curve_without_a_plain_width_or_with_impossible_times_is_refused(seconds):
-    with pytest.raises(ValueError, match="width 1"):
-        CostCurve(seconds)
-
-
-@given(curves)
-def test_a_curve_gives_back_what_it_was_made_of(seconds):
-    curve = CostCurve(seconds)
-    assert curve.seconds() == pytest.approx(seconds)
-    assert CostBudget(curve).plain_seconds == pytest.approx(seconds[1])
-
-
-def test_a_slower_machine_changes_the_scale_and_hardly_the_staircase():
-    curve = CostCurve(STAIRCASE)
-    rng = np.random.default_rng(0)
-    for width in rng.choice([1, 2, 4, 8, 16], 500):
-        curve.observe(int(width), 3 * STAIRCASE[int(width)])
-    assert curve.scale == pytest.approx(0.03, rel=0.05)
-    before = CostCurve(STAIRCASE).ratios
-    assert curve.ratios == pytest.approx(before, rel=0.35)
-
-
-def test_a_width_that_became_dear_is_found_out():
-    curve = CostCurve(STAIRCASE)
-    for _ in range(400):
-        for width in (1, 2, 8):
-            curve.observe(width, STAIRCASE[width] * (2 if width == 8 else 1))
-    assert curve.seconds()[8] == pytest.approx(0.07, rel=0.1)
-    assert curve.seconds()[1] == pytest.approx(0.01, rel=0.1)
-    assert curve.seconds()[16] == pytest.approx(0.05, rel=0.1), "it was not seen, and stays"
-
-
-def test_one_hiccup_changes_little():
-    curve = CostCurve(STAIRCASE)
-    curve.observe(8, 100.0)
-    for width, seconds in curve.seconds().items():
-        assert seconds == pytest.approx(STAIRCASE[width], rel=0.02)
-
-
-@pytest.mark.parametrize(("width", "seconds"), [(5, 1.0), (64, 1.0), (1, 0.0), (2, -1.0)])
-def test_what_was_not_measured_or_took_no_time_teaches_nothing(width, seconds):
-    curve = CostCurve(STAIRCASE)
-    CostBudget(curve).observe(width, seconds)
-    FixedBudget(5).observe(width, seconds)
-    assert curve.seconds() == pytest.approx(STAIRCASE, rel=1e-12)
-
-
-class Machine:
-    """Evaluations on a clock that only they move."""
-
-    def __init__(self, monkeypatch, cost):
-        self.now = 0.0
-        self.cost = cost
-        self.evaluated = []
-        monkeypatch.setattr(budget_module.time, "perf_counter", lambda: self.now)
-
-    def evaluate(self, width):
-        self.evaluated.append(width)
-        self.now += self.cost(width, self.evaluated.count(width))
-
-
-def test_a_measured_curve_is_the_fastest_of_all_rounds(monkeypatch):
-    """The first evaluation of a width builds its graph, and others are disturbed."""
-    machine = Machine(monkeypatch, lambda width, times: width + {1: 50.0, 3: 0.0}.get(times, 5.0))
-    curve = measure(machine.evaluate, 8, seconds=1e9, rounds=4)
-    assert curve.seconds() == {width: width for width in range(1, 9)}
-
-
-def test_measuring_leaves_out_what_does_not_fit(monkeypatch):
-    machine = Machine(monkeypatch, lambda width, times: 1.0)
-    assert measure(machine.evaluate, 11, seconds=1e9).widths.tolist() == [*range(1, 9), 10]
-    assert max(machine.evaluated) == 10
-
-
-def test_a_slow_machine_is_measured_once_and_not_in_its_widest(monkeypatch):
-    machine = Machine(monkeypatch, lambda width, times: 10.0 * width)
-    curve = measure(machine.evaluate, 64, seconds=0.0)
-    assert curve.widths.tolist() == list(range(1, 9))
-    assert machine.evaluated.count(8) == 2  # once to build the graph, once on the clock
-
-
-def test_a_wider_evaluation_never_seems_cheaper_than_a_plain_one(monkeypatch):
-    machine = Machine(monkeypatch, lambda width, times: 2.0 if width == 1 else 1.0)
-    assert set(measure(machine.evaluate, 4, seconds=1e9).seconds().values()) == {1.4}
-
-
-@given(st.lists(st.tuples(st.sampled_from([1, 2, 4, 8]), st.floats(1e-6, 1e3)), max_size=50))
-def test_the_curve_stays_positive_whatever_is_observed(steps):
-    curve = CostCurve(STAIRCASE)
-    for width, seconds in steps:
-        curve.observe(width, seconds)
-    assert all(0 < s < math.inf for s in curve.seconds().values())
-    assert curve.ratios[0] == 1.0
+    assert budget.worth == 0.0

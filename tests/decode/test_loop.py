@@ -1,7 +1,8 @@
 """Losslessness on the scripted target: whatever is drafted, the target decides."""
 
+import contextlib
 from collections import deque
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from aded_edge.target.scripted import ScriptedTarget
 
 VOCABULARY = 6
 PROMPT = [1, 2, 3]
+EMPTY = np.empty(0, np.int32)
 
 
 def greedy(row, logits):
@@ -38,7 +40,7 @@ def sampler(seed, temperature=1.0):
 
 
 class NoDrafter:
-    def draft(self, history, root, max_nodes):
+    def draft(self, history, root, max_nodes, worth):
         return DraftTree.empty()
 
     def learn(self, step):
@@ -52,7 +54,7 @@ class TreeDrafter(NoDrafter):
         self.make = make
         self.steps = []
 
-    def draft(self, history, root, max_nodes):
+    def draft(self, history, root, max_nodes, worth):
         return self.make([*history[-2:].tolist(), root], max_nodes)
 
     def learn(self, step):
@@ -279,6 +281,155 @@ def test_every_step_is_taught_as_it_went():
         assert step.befores[1] == step.lasts[0]
     assert loop.meter.accepted == sum(len(step.emitted) - 1 for step in steps)
     assert loop.meter.drafted == sum(len(step.draft) for step in steps)
+
+
+class Diary(ScriptedTarget):
+    """Notes in `events` what it is asked, from the first step on."""
+
+    @classmethod
+    def of(cls, target, refuse=None):
+        own = cls(target._logits_of, VOCABULARY)
+        own.events, own.refuse = [], refuse
+        return own
+
+    def submit(self, *arguments):
+        self.note("submit")
+        super().submit(*arguments)
+
+    def collect(self):
+        self.note("collect")
+        return super().collect()
+
+    def note(self, event):
+        self.events.append(event)
+        if self.refuse == (event, self.events.count(event)):
+            raise EvaluationError("no more")
+
+
+class DiaryDrafter(TreeDrafter):
+    """Notes beside its target what it is asked."""
+
+    def __init__(self, target):
+        super().__init__(perfect_chain(target))
+        self.events = target.events
+
+    def draft(self, *arguments):
+        self.events.append("draft")
+        return super().draft(*arguments)
+
+    def learn(self, step):
+        self.events.append("learn")
+        super().learn(step)
+
+
+def diary(n, refuse=None, stop=None):
+    """What is said until it ends, at most n tokens; the drafter and all events."""
+    target = Diary.of(ngram(), refuse)
+    target.read(PROMPT)
+    drafter, said = DiaryDrafter(target), []
+    stream = Loop(target, drafter, FixedBudget(16)).run(greedy, stop)
+    with contextlib.suppress(EvaluationError), contextlib.closing(stream):
+        for token in islice(stream, n):
+            said.append(token)
+    return said, drafter, target.events
+
+
+ONE_STEP = ["draft", "submit", "learn", "collect"]
+
+
+def test_a_step_is_learned_while_the_next_is_evaluated():
+    _, drafter, events = diary(60)
+    steps = len(drafter.steps) - 1
+    assert steps > 8
+    assert events == [*ONE_STEP * steps, "learn"]
+
+
+def assert_all_was_learned_once(said, drafter):
+    """Whatever was said is what was taught, step by step, in order."""
+    assert [token for step in drafter.steps for token in step.emitted.tolist()] == said
+    lasts = [int(step.lasts[0]) for step in drafter.steps]
+    assert lasts[:2] == [PROMPT[-1], said[0]][: len(lasts)]
+    for before, after in pairwise(drafter.steps):
+        assert after.lasts[0] == before.emitted[-1]
+
+
+@pytest.mark.parametrize("length", range(2, 30))
+def test_every_step_is_learned_once_wherever_the_generation_ends(length):
+    said, drafter, events = diary(length)
+    assert len(said) == length
+    assert_all_was_learned_once(said, drafter)
+    assert events[-1] == "learn"
+
+
+@pytest.mark.parametrize("event", ["submit", "collect"])
+@pytest.mark.parametrize("time", [1, 2, 5])
+def test_every_step_is_learned_once_when_an_evaluation_fails(event, time):
+    said, drafter, events = diary(100, refuse=(event, time))
+    assert len(said) < 100
+    assert_all_was_learned_once(said, drafter)
+    assert events.count("learn") == events.count("submit")
+
+
+@pytest.mark.parametrize("length", [1, 2, 9, 14])
+def test_every_step_is_learned_once_when_a_criterion_stops_it(length):
+    said, drafter, events = diary(100, stop=lambda history, _: len(history) == 2 + length)
+    assert len(said) == length - 1
+    assert [token for step in drafter.steps for token in step.emitted.tolist()] == said
+    assert events.count("learn") == 1 + events.count("submit")
+
+
+def test_what_the_prompt_s_own_row_says_is_learned():
+    _, drafter, _ = diary(2)
+    first = drafter.steps[0]
+    assert (first.befores.tolist(), first.lasts.tolist()) == ([PROMPT[-2]], [PROMPT[-1]])
+    assert first.top_tokens[0, 0] == first.emitted[0]
+    assert len(first.draft) == 0
+
+
+def test_what_a_step_taught_does_not_change_with_the_history():
+    """A drafter keeps steps until they are saved, and meanwhile the history becomes another."""
+    target = ngram()
+    drafter = TreeDrafter(perfect_chain(target))
+    decode(target, drafter, 20)
+    kept = [[array.tolist() for array in step[1:]] for step in drafter.steps]
+    target.read([5, 4, 5, 4])
+    assert [[array.tolist() for array in step[1:]] for step in drafter.steps] == kept
+
+
+def test_a_consumer_that_evaluates_something_of_its_own_spoils_no_lesson():
+    """The candidates are those of the step, whatever the context was used for meanwhile."""
+    plain, _ = decode(ngram(), NoDrafter(), 30)
+    target = ngram()
+    target.read(PROMPT)
+    drafter = TreeDrafter(perfect_chain(target))
+    said = []
+    for token in Loop(target, drafter, FixedBudget(16)).run(greedy):
+        said.append(token)
+        if len(said) == 30:
+            break
+        target.settle()
+        target.evaluate(5, EMPTY, EMPTY)
+        target.advance(0)
+        target.settle()
+    assert said == plain
+    for step in drafter.steps:
+        for row, token in zip(step.parents + 1, step.emitted, strict=True):
+            assert step.top_tokens[row, 0] == token
+
+
+def test_the_budget_says_what_is_searched_for():
+    class Asked(NoDrafter):
+        def draft(self, history, root, max_nodes, worth):
+            asked.append((max_nodes, worth))
+            return DraftTree.empty()
+
+    asked = []
+    budget = Priced(CostCurve({1: 1.0, 2: 1.1, 4: 1.2}))
+    target = ScriptedTarget(ngram()._logits_of, VOCABULARY, n_ctx=12)
+    with pytest.raises(EvaluationError):
+        decode(target, Asked(), 100, budget=budget)
+    assert asked[0] == (budget.most_nodes, budget.worth)
+    assert [most for most, _ in asked][-5:] == [3, 2, 1, 0, 0], "nor more than the context holds"
 
 
 def test_the_context_is_filled_to_its_end_and_then_refused():

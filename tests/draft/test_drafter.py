@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aded_edge.decode.budget import FixedBudget
 from aded_edge.decode.loop import Loop
-from aded_edge.draft.calibration import ACCEPTED, EXPECTED, NEW_EXPECTED, TRUST
+from aded_edge.draft.calibration import ACCEPTED, EXPECTED, NEW_EXPECTED, PRIOR_TRUST, TRUST
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter, Step
 from aded_edge.draft.matrix import LEAST_PROB, MOST_WEIGHT, TrigramMatrix
 from aded_edge.draft.search import PUCT_NODES
@@ -299,6 +299,71 @@ def test_candidates_that_are_hardly_likely_teach_nothing():
     assert_learned_alike(drafter)
 
 
+def test_what_is_read_or_emitted_and_what_is_likely_weigh_as_told():
+    drafter = fresh(hard=2.0, soft=0.5)
+    drafter.read(ids(5, 6))
+    drafter.learn(step([-1], [7], [5], [6], [[7, 8]], [[0.5, 0.25]]))
+    rows = contents(drafter.matrix)
+    assert rows[5,][2] == {6: 2.0}
+    assert rows[5, 6][2] == {7: 2.25, 8: 0.125}
+
+
+@pytest.mark.parametrize("soft", [0.0, 1.0])
+def test_what_was_only_likely_is_drafted_unless_it_weighs_nothing(soft):
+    drafter = fresh(soft=soft, trusting=True)
+    drafter.learn(step([], [], [5], [6], [[7, 8]], [[0.5, 0.25]]))
+    assert drafter.draft(ids(5), 6, 1).tokens.tolist() == ([7] if soft else [])
+
+
+def test_contexts_are_as_long_as_they_may_be():
+    drafter = fresh(longest=4)
+    text = [*range(20, 26), 9, *range(30, 36), *[21, 22, 23, 24, 25, 8] * 3]
+    drafter.read(ids(*text))
+    far = drafter.draft(ids(20, 21, 22, 23, 24), 25, 1)
+    drafter.longest = 6
+    near = drafter.draft(ids(20, 21, 22, 23, 24), 25, 1)
+    assert (far.tokens.tolist(), near.tokens.tolist()) == ([8], [9])
+
+
+def test_a_drafter_that_trusts_takes_estimates_as_they_are():
+    careful, trusting = fresh(), fresh(trusting=True)
+    for drafter in (careful, trusting):
+        drafter.read(ids(1, 2, 3, 4))
+    trees = [drafter.draft(ids(1, 2), 3, 1) for drafter in (careful, trusting)]
+    assert trees[0].estimates == trees[1].estimates == trees[1].probs
+    assert trees[0].probs == pytest.approx(PRIOR_TRUST * trees[0].estimates)
+
+
+@pytest.mark.parametrize("later", [2, 3, 5])
+def test_a_long_copy_is_not_led_astray_by_later_texts_that_share_a_phrase(later):
+    """Inside the text itself its own continuation counts, elsewhere the latest one."""
+    text = np.arange(100, 200, dtype=np.int32)
+    phrase = text[60:68]
+    drafter = fresh(max_leaves=1, trusting=True)
+    drafter.read(text)
+    for n in range(later):
+        drafter.read(np.concatenate((ids(10 + n), phrase, ids(7, 6, 5, 4))))
+    tree = drafter.draft(text[:59], int(text[59]), 20)
+    assert tree.tokens.tolist() == text[60 : 60 + len(tree)].tolist()
+    assert len(tree) > 8, "behind the phrase, too"
+    inside = drafter.draft(text[:67], int(text[67]), 4)
+    assert inside.tokens[0] == text[68]
+    elsewhere = drafter.draft(np.concatenate((ids(3), phrase[:-1])), int(phrase[-1]), 4)
+    assert elsewhere.tokens[0] == 7
+
+
+def test_what_follows_on_an_unlikely_path_need_not_be_found():
+    drafter = fresh(max_leaves=1, least=0.001)
+    drafter.read(ids(*range(100, 130)))
+    whole = drafter.draft(ids(100, 101), 102, 20)
+    least = float(whole.probs[4])
+    tree = drafter.draft(ids(100, 101), 102, 20, least)
+    assert (
+        tree.tokens.tolist() == whole.tokens[: np.count_nonzero(whole.probs >= least) + 1].tolist()
+    )
+    assert len(tree) < len(whole)
+
+
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(0, 40))
 def test_a_prompt_read_in_two_parts_is_read_as_a_whole(text, start):
     start = min(start, len(text))
@@ -318,8 +383,8 @@ def test_a_part_of_a_prompt_is_found_by_the_context_before_it():
     drafter.read(ids(*range(50)), 40)
     assert drafter.spans.lookup(ids(*range(40))) == {length: [40] for length in LENGTHS}
     assert drafter.spans.lookup(ids(*range(39))) == {}
-    assert (10, 11) in contents(drafter.matrix)
-    assert (9, 10) not in contents(drafter.matrix)
+    assert (38, 39) in contents(drafter.matrix)
+    assert (37, 38) not in contents(drafter.matrix)
 
 
 def test_a_matrix_and_spans_that_are_given_are_used_though_empty():

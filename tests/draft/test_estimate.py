@@ -15,7 +15,7 @@ from tests.naive import contents, ids
 KAPPA = 0.75
 
 texts = st.lists(st.integers(-1, 3), max_size=60) | st.lists(st.integers(0, 30), max_size=60)
-contexts = st.lists(st.integers(0, 3), min_size=1, max_size=10)
+contexts = st.lists(st.integers(0, 3), min_size=1, max_size=10) | st.just([0, 1] * 20)
 
 
 def read(*texts):
@@ -26,16 +26,16 @@ def read(*texts):
     return matrix, spans
 
 
-def evidence(matrix, spans, context):
+def evidence(matrix, spans, context, longest):
     """What each length knows: (kind of length, all weight seen, token -> weight)."""
     rows, found = contents(matrix), []
     for kind, length in enumerate((1, 2)):
         row = rows.get(tuple(context[-length:]))
-        if row is not None and len(context) >= length:
+        if row is not None and length <= min(len(context), longest):
             found.append((kind, row[0], row[2]))
     places = spans.lookup(ids(*context))
     for kind, length in enumerate(LENGTHS, start=2):
-        if length not in places:
+        if length not in places or length > longest:
             break
         weights = {token: places[length].count(token) for token in places[length]}
         found.append((kind, len(places[length]), weights))
@@ -50,11 +50,15 @@ def blended(matrix, spans, context, longest=CONTEXT):
     return tokens[:count].tolist(), estimates[:count].tolist(), kind.tolist()
 
 
-@given(st.lists(texts, max_size=4), contexts)
-def test_each_length_speaks_louder_than_all_shorter_ones(texts, context):
+longests = st.sampled_from([1, 2, *LENGTHS])
+
+
+@given(st.lists(texts | st.just([0, 1] * 25), max_size=4), contexts, longests)
+def test_each_length_speaks_louder_than_all_shorter_ones(texts, context, longest):
+    """Up to the longest that is asked for."""
     matrix, spans = read(*texts)
-    known = evidence(matrix, spans, context)
-    tokens, estimates, kind = blended(matrix, spans, context)
+    known = evidence(matrix, spans, context, longest)
+    tokens, estimates, kind = blended(matrix, spans, context, longest)
     expected = naive.blend([(total, weights) for _, total, weights in known], KAPPA)
     assert len(set(tokens)) == len(tokens), "a token is named once"
     assert dict(zip(tokens, estimates, strict=True)) == pytest.approx(expected, rel=1e-5)

@@ -30,37 +30,45 @@ trusts = st.lists(st.sampled_from([0.3, 0.6, 0.9, 1.2]), min_size=8, max_size=8)
 
 
 class Known:
-    """A matrix and spans that read some texts, and a calibration that trusts each band so much."""
+    """A matrix and spans that read some texts, and a calibration that trusts each band so much.
 
-    def __init__(self, texts, trusts=(0.9,)):
+    `ways`: what else a search is told of how to estimate.
+    """
+
+    def __init__(self, texts, trusts=(0.9,), **ways):
         self.matrix, self.spans, self.calibration = TrigramMatrix(), Spans(1 << 10), Calibration()
         for text in texts:
             self.matrix.observe(ids(*text))
             self.spans.append(ids(*text))
         self.trust = np.resize(np.float32(trusts), self.calibration.counts.shape[1])
         self.calibration.counts[TRUST] = self.trust
+        self.ways = ways
+        self.longest = ways.get("longest", CONTEXT)
+        if ways.get("trusting"):
+            self.trust = np.ones_like(self.trust)
         self.believe = cache(self._believe)
 
     def draft(self, context, **bounds):
         *history, root = context
         log, counts = self.spans.log, self.calibration.counts
         table = self.matrix.table
-        return best_first(table, log, counts, ids(*history), root, kappa=KAPPA, **bounds)
+        options = {"kappa": KAPPA, **self.ways, **bounds}
+        return best_first(table, log, counts, ids(*history), root, **options)
 
     def _believe(self, context):
         recent = context[-CONTEXT:]
         kind = self._kind(recent)
-        raw = next_tokens(self.matrix.table, self.spans.log, ids(*recent), KAPPA)
+        raw = next_tokens(self.matrix.table, self.spans.log, ids(*recent), KAPPA, self.longest)
         cells = {token: naive.cell(*kind, estimate) for token, estimate in raw.items()}
         return {token: min(raw[token] * self.trust[cell], SURE) for token, cell in cells.items()}
 
     def _kind(self, context):
         rows, places = contents(self.matrix), self.spans.lookup(ids(*context))
         kind = (0, rows.get(context[-1:], [0.0])[0])
-        if context[-2:] in rows and len(context) > 1:
+        if self.longest > 1 and context[-2:] in rows and len(context) > 1:
             kind = (1, rows[context[-2:]][0])
         for number, length in enumerate(LENGTHS, start=2):
-            if length not in places:
+            if length not in places or length > self.longest:
                 return kind
             kind = (number, len(places[length]))
         return kind
@@ -97,9 +105,14 @@ def assert_likeliest_first(known, context, tree, bounds):
     assert len(tree) == most or (len(tree) < most and not left)
 
 
-@given(st.lists(texts, max_size=3), st.lists(st.integers(0, 2), min_size=1), trusts, bounds)
-def test_every_node_is_the_likeliest_that_was_open(texts, context, trusts, bounds):
-    known = Known(texts, trusts)
+ways = st.fixed_dictionaries(
+    {}, optional={"longest": st.sampled_from([1, 2, *LENGTHS]), "trusting": st.booleans()}
+)
+
+
+@given(st.lists(texts, max_size=3), st.lists(st.integers(0, 2), min_size=1), trusts, ways, bounds)
+def test_every_node_is_the_likeliest_that_was_open(texts, context, trusts, ways, bounds):
+    known = Known(texts, trusts, **ways)
     assert_likeliest_first(known, context, known.draft(context, **bounds), bounds)
 
 
@@ -131,6 +144,24 @@ def test_a_smaller_draft_is_the_beginning_of_a_larger_one(texts, context, nodes)
     large = known.draft(context, max_nodes=24).prefix(nodes)
     assert small.tokens.tolist() == large.tokens.tolist()
     assert small.parents.tolist() == large.parents.tolist()
+
+
+@given(
+    st.lists(texts, max_size=3),
+    st.lists(st.integers(0, 2), min_size=1),
+    st.integers(1, 64),
+    st.sampled_from([0.05, 0.2, 0.6, 1.0]),
+)
+def test_nothing_is_looked_for_behind_what_is_not_worth_it(texts, context, nodes, worth):
+    known = Known(texts)
+    room = {"max_leaves": 64, "max_depth": 64, "least": 0.02}
+    whole = known.draft(context, max_nodes=nodes, **room)
+    tree = known.draft(context, max_nodes=nodes, worth=worth, **room)
+    above = np.where(whole.parents < 0, 1.0, whole.probs[whole.parents])
+    expected = whole.probs[above >= worth]  # and not the tokens: of equal ones any may be left
+    assert tree.probs[: len(expected)].tolist() == expected.tolist()
+    assert len(tree) == len(expected) or len(whole) == nodes, "it is drafted as far as it may be"
+    assert all(tree.probs[tree.parents[tree.parents >= 0]] >= np.float32(worth))
 
 
 @given(st.lists(texts, max_size=3), st.lists(st.integers(0, 9), min_size=9, max_size=20))

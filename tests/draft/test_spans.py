@@ -16,10 +16,10 @@ from tests.naive import ids
 ROOMY = 1 << 14
 
 tokens = st.integers(-1, 2)  # few, so that contexts come back
-texts = st.lists(tokens, max_size=40)
+texts = st.lists(tokens, max_size=40) | st.just([1, 0, 2, 2] * 12)
 appends = st.tuples(st.just("append"), texts, st.integers(0, 6))
 extends = st.tuples(st.just("extend"), st.lists(st.integers(0, 2), max_size=9), st.just(0))
-contexts = st.lists(st.integers(0, 2), min_size=1, max_size=12)
+contexts = st.lists(st.integers(0, 2), min_size=1, max_size=12) | st.just([1, 0, 2, 2] * 9)
 
 
 def filled(calls, capacity):

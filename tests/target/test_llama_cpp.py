@@ -82,6 +82,27 @@ def test_a_chain_gives_the_logits_of_plain_decoding(target):
         assert max(differences) == 0.0
 
 
+def test_what_was_submitted_is_collected(target):
+    expected = target.evaluate(10, TOKENS, PARENTS).copy()
+    target.settle()
+    target.submit(10, TOKENS, PARENTS)
+    assert target.ticket
+    rows = target.collect()
+    assert rows.shape == (len(TOKENS) + 1, target.n_vocab)
+    np.testing.assert_array_equal(rows, expected)
+
+
+def test_what_was_submitted_and_never_collected_leaves_nothing_behind(target):
+    before, expected = target.history.tolist(), plainly(target, [10])[0]
+    target.submit(10, TOKENS, PARENTS)
+    target.settle()
+    assert target.history.tolist() == before
+    assert last_position(target) == len(before) - 1
+    with pytest.raises(AssertionError, match="behind submit"):
+        target.collect()
+    np.testing.assert_array_equal(target.evaluate(10, NONE, NONE)[0], expected)
+
+
 @pytest.mark.parametrize("path", [[], [0], [0, 1], [0, 1, 4], [0, 1, 5], [0, 2, 6], [0, 3]])
 def test_after_settling_only_the_history_is_left(target, path):
     before = target.history.tolist()

@@ -26,6 +26,16 @@ def test_rows_are_the_known_logits_behind_root_and_nodes(target):
         np.testing.assert_array_equal(rows[row], target.behind(path))
 
 
+def test_what_was_submitted_is_collected(target):
+    expected = target.evaluate(3, ints(4, 5), ints(-1, 0)).copy()
+    target.submit(3, ints(4, 5), ints(-1, 0))
+    assert target.ticket
+    np.testing.assert_array_equal(target.collect(), expected)
+    target.settle()
+    with pytest.raises(AssertionError, match="behind submit"):
+        target.collect()
+
+
 def test_the_same_seed_is_the_same_model(target):
     other = ScriptedTarget.ngram(8, order=2, seed=3)
     other.read([1, 2])

@@ -1,0 +1,215 @@
+"""The cost curve on a clock of its own, against medians of lists."""
+
+import math
+from itertools import cycle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aded_edge.decode import cost_curve
+from aded_edge.decode.budget import CostBudget, FixedBudget
+from aded_edge.decode.cost_curve import NARROW, WIDTHS, CostCurve, measure
+from tests import naive
+
+STAIRCASE = {1: 0.01, 2: 0.02, 3: 0.026, 4: 0.024, 6: 0.05, 8: 0.035, 16: 0.05, 32: 0.2}
+"""Seconds by width on a CPU: kernels take rows in groups of 4 and 8."""
+
+MIXES = [(1,), (4,), (1, 4), (1, 2, 4, 8, 16), (1, *[8] * 9), (1, *[8] * 64), (*[1] * 64, 8)]
+"""Widths in the order in which steps have them, over and over."""
+
+curves = st.dictionaries(st.sampled_from(WIDTHS[1:]), st.floats(1.0, 20.0)).map(
+    lambda ratios: {1: 1.0, **ratios}
+)
+
+
+def watched(curve, widths, steps, factor=1.0, noise=0.0, costs=STAIRCASE):
+    """Shows steps to a curve; yields after each."""
+    rng = np.random.default_rng(0)
+    for width, _ in zip(cycle(widths), range(steps), strict=False):
+        curve.observe(width, factor * costs[width] * math.exp(noise * rng.standard_normal()))
+        yield
+
+
+def show(*arguments, **options):
+    for _ in watched(*arguments, **options):
+        pass
+
+
+def staircase(curve):
+    """How far the staircase is from the one it began with, width by width."""
+    return curve.ratios / CostCurve(STAIRCASE).ratios
+
+
+@pytest.mark.parametrize("seconds", [{}, {2: 1.0}, {1: 0.0}, {1: 1.0, 2: -1.0}])
+def test_a_curve_without_a_plain_width_or_with_impossible_times_is_refused(seconds):
+    with pytest.raises(ValueError, match="width 1"):
+        CostCurve(seconds)
+
+
+@given(curves)
+def test_a_curve_gives_back_what_it_was_made_of(seconds):
+    curve = CostCurve(seconds)
+    assert curve.seconds() == pytest.approx(seconds)
+    assert curve.settled() == pytest.approx(seconds)
+    assert CostBudget(curve).plain_seconds == pytest.approx(seconds[1])
+
+
+steps = st.tuples(
+    st.sampled_from([*STAIRCASE, 5]),
+    st.floats(1e-3, 1e3),
+    st.sampled_from([1, 1, 1, 2, 5, 16, 31, 600]),
+)
+
+
+@given(st.lists(steps, max_size=12))
+@settings(deadline=None, max_examples=25)
+def test_the_curve_is_that_of_medians_of_lists(steps):
+    curve, reference = CostCurve(STAIRCASE), naive.CostCurve(STAIRCASE)
+    for width, factor, times in steps:
+        for _ in range(times):
+            curve.observe(width, factor * STAIRCASE.get(width, 1.0))
+            reference.observe(width, factor * STAIRCASE.get(width, 1.0))
+        assert curve.seconds() == pytest.approx(reference.seconds(), rel=1e-6)
+        assert curve.scale == pytest.approx(curve.seconds()[1])
+
+
+@pytest.mark.parametrize("factor", [3.0, 10.0, 0.3])
+@pytest.mark.parametrize("widths", MIXES)
+def test_a_slowdown_is_noticed_at_once_and_forgotten_as_fast_and_no_width_is_blamed(widths, factor):
+    """Within 20 steps, whichever widths they have; the staircase stays as it was."""
+    curve = CostCurve(STAIRCASE)
+    show(curve, widths, 100, noise=0.01)
+    for now in (factor, 1.0, factor, 1.0):
+        for step, _ in enumerate(watched(curve, widths, 300, factor=now, noise=0.01), start=1):
+            assert staircase(curve) == pytest.approx(1.0, abs=0.05)
+            if step >= 20:
+                assert curve.scale == pytest.approx(now * STAIRCASE[1], rel=0.05)
+
+
+@pytest.mark.parametrize("widths", MIXES)
+def test_what_steps_differ_by_chance_does_not_add_up(widths):
+    curve = CostCurve(STAIRCASE)
+    for _ in watched(curve, widths, 6000, noise=0.03):
+        assert staircase(curve) == pytest.approx(1.0, abs=0.12)
+        assert curve.scale == pytest.approx(STAIRCASE[1], rel=0.12)
+
+
+@pytest.mark.parametrize("width", [1, 8])
+@pytest.mark.parametrize("factor", [10.0, 100.0])
+def test_hiccups_change_nothing(width, factor):
+    """Once in a while, and several in a row."""
+    curve = CostCurve(STAIRCASE)
+    show(curve, (1, 8), 40)
+    for in_a_row in (1, 2, 4):
+        for _ in range(in_a_row):
+            curve.observe(width, factor * STAIRCASE[width])
+            assert curve.seconds() == pytest.approx(STAIRCASE, rel=1e-6)
+        for _ in watched(curve, (1, 8), 40):
+            assert curve.seconds() == pytest.approx(STAIRCASE, rel=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.6])
+@pytest.mark.parametrize("widths", [(1, 2, 8), (1, 8), (1, 1, 1, 8), (1, 8, 8, 8)])
+def test_a_width_that_became_dear_or_cheap_is_found_out(widths, factor):
+    """After 5 of its steps, once as many others have followed as the speed needs."""
+    costs = {**STAIRCASE, 8: factor * STAIRCASE[8]}
+    curve = CostCurve(STAIRCASE)
+    show(curve, widths, 5 * len(widths) + 20, costs=costs)
+    for _ in watched(curve, widths, 2000, costs=costs):
+        assert curve.seconds()[8] == pytest.approx(costs[8], rel=0.05)
+    assert curve.seconds() == pytest.approx(costs, rel=0.05), "what was not seen stays"
+
+
+def test_what_a_slow_phase_did_to_a_width_is_mended_when_it_is_not_used_any_more():
+    """Or it would never be tried again."""
+    curve = CostCurve(STAIRCASE)
+    show(curve, (1, 8), 60, costs={**STAIRCASE, 8: 1.0})
+    assert curve.seconds()[8] == pytest.approx(1.0, rel=0.05)
+    show(curve, (1,), 2000)
+    assert curve.seconds()[8] == pytest.approx(1.0, rel=0.05), "4 of 9 are no majority"
+    show(curve, (1,), 700)
+    assert curve.seconds() == pytest.approx(STAIRCASE, rel=0.01)
+
+
+def test_what_is_kept_lies_half_way():
+    """Between what was measured and what was seen since, as factors go; the speed is today's."""
+    costs = {**STAIRCASE, 8: 4 * STAIRCASE[8]}
+    curve = CostCurve(STAIRCASE)
+    show(curve, (1, 1, 8), 100, factor=3.0, costs=costs)
+    settled = curve.settled()
+    assert settled[8] == pytest.approx(3 * 2 * STAIRCASE[8], rel=0.01)
+    assert settled[1] == pytest.approx(3 * STAIRCASE[1], rel=0.01)
+    assert settled[16] == pytest.approx(3 * STAIRCASE[16], rel=0.01)
+    for _ in range(5):  # sessions
+        curve = CostCurve(curve.settled())
+        show(curve, (1, 1, 8), 100, factor=3.0, costs=costs)
+    assert curve.settled()[8] == pytest.approx(3 * costs[8], rel=0.05)
+
+
+@pytest.mark.parametrize(("width", "seconds"), [(5, 1.0), (64, 1.0), (1, 0.0), (2, -1.0)])
+def test_what_was_not_measured_or_took_no_time_teaches_nothing(width, seconds):
+    curve = CostCurve(STAIRCASE)
+    for _ in range(100):
+        CostBudget(curve).observe(width, seconds)
+        FixedBudget(5).observe(width, seconds)
+    assert curve.seconds() == pytest.approx(STAIRCASE, rel=1e-12)
+
+
+@given(st.lists(st.tuples(st.sampled_from([1, 2, 4, 8]), st.floats(1e-6, 1e3)), max_size=50))
+@settings(deadline=None)
+def test_the_curve_stays_positive_whatever_is_observed(steps):
+    curve = CostCurve(STAIRCASE)
+    for width, seconds in steps:
+        curve.observe(width, seconds)
+    assert all(0 < s < math.inf for s in curve.seconds().values())
+    assert curve.ratios[0] == 1.0
+
+
+class Machine:
+    """Evaluations on a clock that only they move."""
+
+    def __init__(self, monkeypatch, cost):
+        self.now = 0.0
+        self.cost = cost
+        self.evaluated = []
+        monkeypatch.setattr(cost_curve.time, "perf_counter", lambda: self.now)
+
+    def evaluate(self, width):
+        self.evaluated.append(width)
+        self.now += self.cost(width, self.evaluated.count(width))
+
+
+def test_a_measured_curve_is_the_fastest_of_all_rounds(monkeypatch):
+    """The first evaluation of a width builds its graph, and others are disturbed."""
+    machine = Machine(monkeypatch, lambda width, times: width + {1: 50.0, 3: 0.0}.get(times, 5.0))
+    curve = measure(machine.evaluate, 8, seconds=1e9, rounds=4)
+    assert curve.seconds() == pytest.approx({width: width for width in range(1, 9)})
+
+
+def test_measuring_leaves_out_what_does_not_fit(monkeypatch):
+    machine = Machine(monkeypatch, lambda width, times: 1.0)
+    assert measure(machine.evaluate, 11, seconds=1e9).widths.tolist() == [*range(1, 9), 10]
+    assert max(machine.evaluated) == 10
+
+
+def test_a_slow_machine_is_measured_once_and_not_in_its_widest(monkeypatch):
+    machine = Machine(monkeypatch, lambda width, times: 10.0 * width)
+    curve = measure(machine.evaluate, 64, seconds=0.0)
+    assert curve.widths.tolist() == list(range(1, NARROW + 1))
+    assert machine.evaluated.count(8) == 2  # once to build the graph, once on the clock
+
+
+def test_most_of_the_time_goes_to_narrow_widths(monkeypatch):
+    machine = Machine(monkeypatch, lambda width, times: 1.0)
+    assert measure(machine.evaluate, 64, seconds=1e9, rounds=3).widths.tolist() == list(WIDTHS)
+    assert machine.evaluated.count(NARROW) == 1 + 2 * 3
+    assert machine.evaluated.count(64) == 1 + 3
+
+
+def test_a_wider_evaluation_never_seems_cheaper_than_a_plain_one(monkeypatch):
+    machine = Machine(monkeypatch, lambda width, times: 2.0 if width == 1 else 1.0)
+    assert measure(machine.evaluate, 4, seconds=1e9).seconds() == pytest.approx(
+        dict.fromkeys(range(1, 5), 1.4)
+    )
