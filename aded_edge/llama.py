@@ -24,6 +24,7 @@ from llama_cpp.llama_grammar import LlamaGrammar
 
 from .config import Drafting, StoreChoice, check_drafting, check_names, check_store
 from .decode.budget import CostBudget, FixedBudget
+from .decode.candidates import CANDIDATES
 from .decode.cost_curve import CostCurve, measure
 from .decode.loop import Choose, Loop, Stop
 from .decode.stats import Meter, Stats
@@ -129,7 +130,10 @@ class Llama(llama_cpp.Llama):
         curve = self._cost_curve(self._target)
         if self.drafting == "paper":
             return Loop(self._target, drafter, FixedBudget(PUCT_NODES, curve.scale))
-        return Loop(self._target, drafter, CostBudget(curve))
+        # Where only the nearly certain pays, the target's other candidates teach nothing that
+        # is worth the time (NOTES.md).
+        candidates = CANDIDATES if offloads(self) else 0
+        return Loop(self._target, drafter, CostBudget(curve), candidates)
 
     def _max_leaves(self) -> int:
         # On a CPU trees hardly beat chains, and only chains leave the KV in order, which keeps

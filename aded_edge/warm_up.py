@@ -14,8 +14,8 @@ import threading
 import numpy as np
 
 from .decode.budget import CostBudget
-from .decode.cost_curve import CostCurve
 from .decode.candidates import top_candidates
+from .decode.cost_curve import CostCurve
 from .draft.drafter import AdaptiveDrafter, PaperDrafter, Step
 from .draft.matrix import TrigramMatrix
 from .draft.spans import Spans
@@ -47,7 +47,7 @@ def _reach_all() -> None:
     drafter = AdaptiveDrafter(matrix=matrix, spans=spans, keep_news=True)
     drafter.read(text)
     draft = drafter.draft(text, 0, 8)
-    budget = CostBudget(CostCurve({1: 1.0, 2: 1.5}))
+    budget = CostBudget(CostCurve({1: 1.0, 2: 1.0}))
     budget.cut(draft)
     budget.observe(1, 1.0)
     top = top_candidates(np.zeros((1, 64), np.float32))

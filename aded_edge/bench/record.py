@@ -17,6 +17,7 @@ from rich.console import Console
 from tqdm import tqdm
 
 from ..decode.candidates import top_candidates
+from ..errors import BenchError
 from ..llama import Llama
 from ..target.fingerprint import model_fingerprint
 from .prompts import Dialog, Prompter, load_dialogs
@@ -45,6 +46,8 @@ def record(
         ModelError: the model cannot be loaded.
     """
     dialogs = load_dialogs(prompts, limit)
+    if not out.parent.is_dir():
+        raise BenchError(f"cannot write the trace {out}: {out.parent} is no folder")
     threads = threads or os.cpu_count() or 1
     llama = Llama(
         model,

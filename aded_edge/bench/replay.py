@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..decode.budget import Budget, CostBudget, FixedBudget
+from ..decode.candidates import CANDIDATES
 from ..decode.cost_curve import WIDTHS, CostCurve
 from ..draft.drafter import AdaptiveDrafter, Step
 from ..draft.search import PUCT_NODES
@@ -155,6 +156,7 @@ class Replay:
         self._budget: Budget
         self._budget = FixedBudget(PUCT_NODES) if fixed else CostBudget(CostCurve(costs))
         self._overhead = overhead * costs[1]
+        self._lesson: Step | None = None
 
     def visit(self, turns: Iterable[Turn]) -> dict[str, Tally]:
         """Replays answers in order; returns what happened by category, and in ALL."""
@@ -171,21 +173,19 @@ class Replay:
         text = np.concatenate((turn.prompt, turn.answer))
         self.drafter.read(turn.prompt)
         place = len(turn.prompt)  # of the root
-        none = turn.top_tokens[:0], turn.top_probs[:0]
-        nothing = turn.prompt[:0]
-        self.drafter.learn(
-            Step(DraftTree.empty(), _ROOT, text[place : place + 1], nothing, nothing, *none)
-        )
+        self._teach(DraftTree.empty(), text[place : place + 1], (), text, place, turn)
         while place < len(text) - 1:
             root = int(text[place])
             budget = self._budget
             draft = self.drafter.draft(text[:place], root, budget.most_nodes, budget.worth)
+            self._learn()
             tree = budget.cut(draft)
             path = _accepted(tree, text[place + 1 :])
             emitted = text[place + 1 : place + 2 + len(path)]
             place += len(emitted)
-            self._learn(draft, emitted, path, text, place, turn)
+            self._teach(draft, emitted, path, text, place, turn)
             self._count(tally, tree, len(path), len(emitted))
+        self._learn()
         tally.plain = tally.tokens * self._costs[1]
         tally.oracle = oracle_seconds(self._costs, tally.tokens)
         return tally
@@ -203,7 +203,7 @@ class Replay:
         tally.cost += cost + self._overhead
         tally.depths[accepted] += 1
 
-    def _learn(
+    def _teach(
         self,
         draft: DraftTree,
         emitted: Any,
@@ -219,20 +219,14 @@ class Replay:
         known = behind - len(turn.prompt) + 1
         lasts = text[behind]
         befores = np.where(behind > 0, text[behind - 1], -1).astype(np.int32)
-        self.drafter.learn(
-            Step(
-                draft,
-                parents,
-                emitted,
-                befores,
-                lasts,
-                turn.top_tokens[known][:, :8],
-                turn.top_probs[known][:, :8],
-            )
-        )
+        tops = turn.top_tokens[known][:, :CANDIDATES], turn.top_probs[known][:, :CANDIDATES]
+        self._lesson = Step(draft, parents, emitted, befores, lasts, *tops)
 
-
-_ROOT = np.asarray([ROOT], np.int32)
+    def _learn(self) -> None:
+        # As in the loop: a step's lesson is learned when the next draft has been drawn.
+        lesson, self._lesson = self._lesson, None
+        if lesson is not None:
+            self.drafter.learn(lesson)
 
 
 def _accepted(tree: DraftTree, future: Any) -> list[int]:

@@ -7,7 +7,6 @@ it is recorded, nor what it is replayed for.
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,9 +106,11 @@ class Trace:
                     )
                 arrays = [file[n] for n in ("prompts", "answers", "top_tokens", "top_probs")]
             return cls(about["conditions"], list(_split(about["turns"], *arrays)))
+        except BenchError:
+            raise
         except OSError as error:
             raise BenchError(f"cannot read the trace {path}: {error}") from error
-        except (ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
+        except Exception as error:  # NumPy parses before it checks: no list of them is complete
             raise BenchError(
                 f"{path} is no trace, or a damaged one ({error}); make one with "
                 "python -m aded_edge bench record"
@@ -127,10 +128,11 @@ def _split(
     top_tokens: Int32Array,
     top_probs: Float32Array,
 ) -> Any:
+    ours = answers, top_tokens, top_probs
     at_prompt = at_answer = 0
     for dialog, category, turn, prompt, answer in turns:
         own = slice(at_answer, at_answer + answer)
-        if at_prompt + prompt > len(prompts) or own.stop > min(len(answers), len(top_tokens)):
+        if at_prompt + prompt > len(prompts) or own.stop > min(map(len, ours)):
             raise ValueError("its arrays are too short")
         yield Turn(
             dialog,

@@ -23,9 +23,12 @@ MARGIN = 1.05
 PROBE_SHARE = 0.005
 """The share of the time that probes may take."""
 
-PLAIN_EVERY = 64
+PLAIN_EVERY = 256
 """After so many drafts in a row two steps are plain: width 1 always competes, and the first of
 them still pays for the change of the width."""
+
+_REFRESH = 64
+"""Observations after which it is looked up anew which widths can pay."""
 
 _PROBED = (2, 4, 8)
 """Widths that are probed in turn."""
@@ -86,7 +89,9 @@ class CostBudget:
         self.most_nodes, self.worth = self._useful()
         self._plain_steps = 0  # since anything was drafted
         self._drafts = 0  # since anything was decoded plainly
-        self._probe = 0  # which width is next
+        self._probes = [width for width in _PROBED if width in curve.widths]
+        self._probe = 0  # which of them is next
+        self._due = self._until_probe()  # plain steps before it
         self._observed = 0
 
     @property
@@ -96,7 +101,11 @@ class CostBudget:
 
     def cut(self, tree: DraftTree) -> DraftTree:
         """max over n of (1 + sum of the first n acceptances) / cost(n + 1)."""
-        nodes = _best_nodes(tree.probs, self.curve.widths, self.curve.ratios)
+        nodes = 0
+        # Twice `worth` is what the first node must promise at least: mostly that is all there is
+        # to look at.
+        if len(tree) and tree.probs[0] >= 2 * self.worth:
+            nodes = _best_nodes(tree.probs, self.curve.widths, self.curve.ratios)
         if nodes:
             self._plain_steps = 0
             self._drafts += 1
@@ -113,7 +122,7 @@ class CostBudget:
         """Keeps the curve up to date."""
         self.curve.observe(width, seconds)
         self._observed += 1
-        if self._observed % PLAIN_EVERY == 0:
+        if self._observed % _REFRESH == 0:
             self.most_nodes, self.worth = self._useful()
 
     def _useful(self) -> tuple[int, float]:
@@ -123,25 +132,30 @@ class CostBudget:
         widths, ratios = self.curve.widths, self.curve.ratios
         speeds = widths / ratios
         most = int(widths[np.flatnonzero(speeds >= 0.97 * speeds.max())[-1]]) - 1
-        if most == 0:
+        if len(widths) == 1:
             return 0, 1.0
+        most = max(most, 1)  # where nothing pays there is still a probe now and then
         # A draft of n nodes, none of them likelier than p, pays if p is at least this. Behind
         # likelier nodes half of it may still be worth a place.
         needed = (MARGIN * ratios[1:] - 1.0) / (widths[1:] - 1)
         return most, 0.5 * float(needed.min())
 
     def _nodes_to_probe(self, drafted: int) -> int:
-        width = _PROBED[self._probe]
-        place = int(np.searchsorted(self.curve.widths, width))
-        known = place < len(self.curve.widths) and self.curve.widths[place] == width
-        extra = float(self.curve.ratios[place]) - 1.0 if known else 0.0
-        if self._plain_steps * PROBE_SHARE < extra:
+        if self._plain_steps < self._due:
             return 0
-        self._probe = (self._probe + 1) % len(_PROBED)
-        if not known or drafted < width - 1:
+        nodes = self._probes[self._probe] - 1
+        self._probe = (self._probe + 1) % len(self._probes)
+        if drafted < nodes:  # the next width, then
             return 0
         self._plain_steps = 0
-        return width - 1
+        self._due = self._until_probe()
+        return nodes
+
+    def _until_probe(self) -> float:
+        if not self._probes:
+            return float("inf")
+        place = np.searchsorted(self.curve.widths, self._probes[self._probe])
+        return float(self.curve.ratios[place] - 1.0) / PROBE_SHARE
 
 
 class FixedBudget:

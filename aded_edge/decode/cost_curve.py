@@ -8,14 +8,12 @@ Knows widths and seconds. Does not know drafts, nor what is done with the costs.
 
 from __future__ import annotations
 
+import math
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-
-from ..draft.kernel import kernel
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 """Widths that are measured. Only these are chosen: between them nothing is guessed."""
@@ -30,51 +28,16 @@ _RECENT = 31
 """Steps whose median is the machine's speed now: half of them notice a slowdown, or its end."""
 
 _HELD = 9
-"""Latest times of each width whose median is its place on the staircase."""
+"""Latest comparisons of each width with width 1 whose median is its place on the staircase."""
+
+_NEAR = 8
+"""Steps of two widths are compared if no more than so many lie between them."""
+
+_USES = 2
+"""Comparisons of one width with the same plain step: a disturbed one must not decide alone."""
 
 _MEMORY = 512
-"""Observations after which one of a width's times gives way to the one measured at first."""
-
-
-# Columns of the curve's state, one row a width; an array less is a microsecond less a step.
-_MEASURED, _MEDIAN, _RATIO, _AGE, _COUNT, _FIRST_HELD = range(6)
-
-
-@kernel
-def _median(values: Any) -> float:
-    # Of an odd number of values; by insertion, as they are few.
-    ordered = np.empty(values.size, np.float64)
-    for i in range(values.size):
-        at = i
-        while at > 0 and ordered[at - 1] > values[i]:
-            ordered[at] = ordered[at - 1]
-            at -= 1
-        ordered[at] = values[i]
-    return ordered[values.size // 2]
-
-
-@kernel
-def _hold(row: Any, value: float) -> None:
-    row[_FIRST_HELD + int(row[_COUNT]) % _HELD] = value
-    row[_COUNT] += 1
-    row[_AGE] = 0
-    row[_MEDIAN] = _median(row[_FIRST_HELD:])
-
-
-@kernel
-def _observe(state: Any, speeds: Any, seen: int, place: int, seconds: float) -> float:
-    now = np.log(seconds)
-    speeds[seen % speeds.size] = now - np.log(state[place, _RATIO])
-    speed = _median(speeds)
-    _hold(state[place], now - speed)
-    for i in range(state.shape[0]):
-        state[i, _AGE] += 1
-        # What a slow phase did to a width must not keep it from ever being tried again.
-        if state[i, _AGE] > _MEMORY:
-            _hold(state[i], state[i, _MEASURED])
-    for i in range(state.shape[0]):
-        state[i, _RATIO] = np.exp(state[i, _MEDIAN] - state[0, _MEDIAN])
-    return np.exp(speed)
+"""Observations after which one of a width's comparisons gives way to the first measurement."""
 
 
 class CostCurve:
@@ -82,8 +45,9 @@ class CostCurve:
 
     Kept as the machine's speed now (`scale`) and the staircase relative to it. Another process or
     a hot chip slows all widths alike, and that must not look like a change of the staircase,
-    which alone decides how wide to draft. Both are medians, so a hiccup changes nothing; a
-    slowdown is noticed after 16 steps, and forgotten 16 steps after it ends.
+    which alone decides how wide to draft. So a width is only compared with plain steps close by.
+    Both are medians, so a hiccup changes nothing; a slowdown is noticed after 16 steps, and
+    forgotten 16 steps after it ends.
 
     Args:
         seconds: width -> seconds; width 1 is required.
@@ -100,23 +64,18 @@ class CostCurve:
             raise ValueError(f"a cost curve needs positive seconds and a width 1: {dict(seconds)}")
         self.scale = float(seconds[1])
         self.widths = np.asarray(sorted(seconds), np.int64)
-        measured = np.log([seconds[w] / self.scale for w in sorted(seconds)])
-        # Logarithms of seconds: of each width relative to the speed at the time, and what each
-        # of the last steps says of the speed.
-        self._state = np.zeros((len(measured), _FIRST_HELD + _HELD))
-        self._state[:, (_MEASURED, _MEDIAN, *range(_FIRST_HELD, _FIRST_HELD + _HELD))] = measured[
-            :, np.newaxis
-        ]
-        self._state[:, _RATIO] = np.exp(measured)
-        self._speeds = np.full(_RECENT, np.log(self.scale))
+        self.ratios = np.asarray([seconds[w] / self.scale for w in sorted(seconds)])
         self.observed = 0
+        # All in logarithms of seconds.
+        self._measured: list[float] = np.log(self.ratios).tolist()
+        self._held = [deque([ratio] * _HELD, _HELD) for ratio in self._measured]
+        self._held_at = [0] * len(self._held)
+        self._speeds = deque([math.log(self.scale)] * _RECENT, _RECENT)
+        self._plain, self._plain_at = 0.0, -_NEAR  # the last plain step, and when it was
+        self._uses: Counter[int] = Counter()  # comparisons with it, by place
+        self._waiting: dict[int, tuple[float, int]] = {}  # steps without a plain one before them
         self._before = (1, 0.0)  # the last step's width and seconds
         self._places = {int(w): place for place, w in enumerate(self.widths)}
-
-    @property
-    def ratios(self) -> npt.NDArray[np.float64]:
-        """As above; a view that follows the steps."""
-        return self._state[:, _RATIO]
 
     def seconds(self) -> dict[int, float]:
         """Width -> seconds, as it stands now."""
@@ -128,7 +87,7 @@ class CostCurve:
         What to keep for the next process: a slow hour counts half, and a first measurement that
         was disturbed is mended in a few sessions.
         """
-        halfway = np.exp((self._state[:, _MEASURED] + np.log(self.ratios)) / 2)
+        halfway = np.exp((np.asarray(self._measured) + np.log(self.ratios)) / 2)
         return {width: self.scale * float(halfway[i]) for width, i in self._places.items()}
 
     def observe(self, width: int, seconds: float) -> None:
@@ -147,9 +106,45 @@ class CostCurve:
 
     def _count(self, width: int, seconds: float) -> None:
         place = self._places.get(width)
-        if place is not None and seconds > 0:
-            self.scale = _observe(self._state, self._speeds, self.observed, place, seconds)
-            self.observed += 1
+        if place is None or seconds <= 0:
+            return
+        self.observed += 1
+        now = math.log(seconds)
+        self._speeds.append(now - math.log(self.ratios[place]))
+        self.scale = math.exp(_median(self._speeds))
+        if place == 0:
+            self._plain, self._plain_at = now, self.observed
+            self._uses.clear()
+            if self._waiting:
+                waiting, self._waiting = self._waiting, {}
+                for other, (then, at) in waiting.items():
+                    self._compare(other, then, at)
+        else:
+            self._compare(place, now, self.observed)
+        if self.observed % _MEMORY == 0:
+            self._remind()
+
+    def _compare(self, place: int, time: float, at: int) -> None:
+        if abs(at - self._plain_at) > _NEAR or self._uses[place] == _USES:
+            self._waiting[place] = time, at
+            return
+        self._uses[place] += 1
+        self._hold(place, time - self._plain)
+
+    def _hold(self, place: int, ratio: float) -> None:
+        self._held[place].append(ratio)
+        self._held_at[place] = self.observed
+        self.ratios[place] = math.exp(_median(self._held[place]))
+
+    def _remind(self) -> None:
+        # What a slow phase did to a width must not keep it from ever being tried again.
+        for place, at in enumerate(self._held_at):
+            if place > 0 and self.observed - at >= _MEMORY:
+                self._hold(place, self._measured[place])
+
+
+def _median(values: deque[float]) -> float:
+    return sorted(values)[len(values) // 2]  # of an odd number
 
 
 def measure(

@@ -16,7 +16,7 @@ from ..draft.drafter import Drafter, Step
 from ..draft.tree import ROOT, DraftTree
 from .accept import Walk
 from .budget import Budget
-from .candidates import top_candidates
+from .candidates import CANDIDATES, top_candidates
 from .stats import Meter
 
 Int32Array = npt.NDArray[np.int32]
@@ -74,19 +74,34 @@ class Target(Protocol):
         ...
 
 
+LESSONS = 4
+"""Steps that are learned from together: after an evaluation every cache is cold, and the first
+lesson costs as much as the next three. To know a little later costs nothing (NOTES.md)."""
+
+
 class Loop:
     """Decodes behind an evaluated history.
+
+    Args:
+        target: what decides.
+        drafter: what proposes, and learns.
+        budget: what chooses the width.
+        candidates: how many of the target's likeliest tokens the drafter learns at every evaluated
+            row; 0 for none.
 
     Attributes:
         meter: the figures of the generation that runs, or ran last.
     """
 
-    def __init__(self, target: Target, drafter: Drafter, budget: Budget) -> None:
+    def __init__(
+        self, target: Target, drafter: Drafter, budget: Budget, candidates: int = CANDIDATES
+    ) -> None:
         self.target = target
         self.drafter = drafter
         self.budget = budget
         self.meter = Meter()
-        self._lesson: Step | None = None  # what the last step taught, until the next evaluation
+        self._candidates = candidates
+        self._lessons: list[Step] = []
 
     def run(
         self, choose: Choose, stop: Stop | None = None, meter: Meter | None = None
@@ -101,7 +116,8 @@ class Loop:
         meter.resume()
         # The prompt's evaluation is a step without a draft.
         draft, walk, logits = DraftTree.empty(), Walk(DraftTree.empty()), target.logits()
-        known = _known(target.history[:-1], target.history[-1:], _NOTHING, logits[np.newaxis])
+        last = target.history[-1:].copy()  # a step may be kept longer than this history
+        known = self._known(target.history[:-1], last, _NOTHING, logits[np.newaxis])
         forced = yield from self._choose(meter, walk, target.row, logits, choose, stop)
         self._teach(draft, walk, known)
         try:
@@ -112,7 +128,7 @@ class Loop:
                 meter.lap("drafting")
                 logits = self._evaluate(meter, root, tree)
                 rows = np.asarray([root, *tree.tokens], np.int32)
-                known = _known(target.history, rows, tree.parents, logits)
+                known = self._known(target.history, rows, tree.parents, logits)
                 meter.lap("learning")
                 walk = Walk(tree)
                 try:
@@ -124,7 +140,7 @@ class Loop:
                     accepted, emitted = len(walk.path), len(walk.emitted)
                     meter.step(len(tree), accepted, emitted, self.budget.plain_seconds)
         finally:
-            self._learn()
+            self._learn(least=1)
 
     def _draft(self, root: int) -> DraftTree:
         most = min(self.budget.most_nodes, self.target.max_nodes)
@@ -133,7 +149,7 @@ class Loop:
     def _evaluate(self, meter: Meter, root: int, tree: DraftTree) -> Float32Array:
         self.target.submit(root, tree.tokens, tree.parents)
         seconds = meter.lap("evaluating")
-        self._learn()  # while a GPU evaluates
+        self._learn(least=LESSONS)  # while a GPU evaluates
         meter.lap("learning")
         logits = self.target.collect()
         self.budget.observe(len(tree) + 1, seconds + meter.lap("evaluating"))
@@ -186,27 +202,35 @@ class Loop:
     def _teach(self, draft: DraftTree, walk: Walk, known: _Known) -> None:
         emitted = walk.tokens()
         parents = np.asarray([ROOT, *walk.path][: len(emitted)], np.int32)
-        self._lesson = Step(draft, parents, emitted, *known)
+        self._lessons.append(Step(draft, parents, emitted, *known))
 
-    def _learn(self) -> None:
-        lesson, self._lesson = self._lesson, None
-        if lesson is not None:
-            self.drafter.learn(lesson)
+    def _learn(self, least: int) -> None:
+        if len(self._lessons) >= least:
+            lessons, self._lessons = self._lessons, []
+            for lesson in lessons:
+                self.drafter.learn(lesson)
 
+    def _known(
+        self, history: Int32Array, tokens: Int32Array, parents: Int32Array, logits: Float32Array
+    ) -> _Known:
+        """What the target says at each evaluated row: context, likeliest tokens, probabilities.
 
-def _known(
-    history: Int32Array, tokens: Int32Array, parents: Int32Array, logits: Float32Array
-) -> _Known:
-    """What the target says at each evaluated row: context, likeliest tokens, probabilities.
-
-    Taken at once, because the logits are gone with the next evaluation, whoever starts it.
-    """
-    befores = np.full(1, history[-1] if len(history) else -1, np.int32)
-    if len(parents):
-        befores = np.concatenate((befores, tokens[parents + 1]))
-    return befores, tokens, *top_candidates(logits)
+        Taken at once, because the logits are gone with the next evaluation, whoever starts it.
+        """
+        if not self._candidates:
+            return _NOTHING_KNOWN
+        befores = np.full(1, history[-1] if len(history) else -1, np.int32)
+        if len(parents):
+            befores = np.concatenate((befores, tokens[parents + 1]))
+        return befores, tokens, *top_candidates(logits, self._candidates)
 
 
 _Known = tuple[Int32Array, Int32Array, Int32Array, Float32Array]
 
 _NOTHING = np.empty(0, np.int32)
+_NOTHING_KNOWN: _Known = (
+    _NOTHING,
+    _NOTHING,
+    np.empty((0, 1), np.int32),
+    np.empty((0, 1), np.float32),
+)

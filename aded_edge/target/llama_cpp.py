@@ -147,7 +147,7 @@ class LlamaTarget:
         assert self._pending is not None, "collect() belongs behind submit()"
         # Fetching the logits waits for a GPU.
         pointer = llama_cpp.llama_get_logits(self._ctx)
-        rows, address = len(self._pending.tokens), ctypes.cast(pointer, ctypes.c_void_p).value
+        rows, address = len(self._pending.tokens), ctypes.c_void_p.from_buffer(pointer).value
         # They lie where they lay before, nearly always, and making a view takes 30 us.
         if address != self._address or rows > len(self._view):
             self._address = address
