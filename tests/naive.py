@@ -6,7 +6,6 @@ Knows the package's constants and plain arrays, and none of its algorithms.
 import math
 from bisect import bisect_right
 from itertools import pairwise
-from statistics import median
 
 import numpy as np
 
@@ -309,51 +308,6 @@ def top_candidates(logits, k):
     order = np.argsort(-logits, kind="stable")[:k]
     kept = odds[odds > np.exp(-8.0)].sum()
     return order, odds[order] / odds.sum(), odds[order] / kept
-
-
-class CostCurve:
-    """Medians of lists, all in logarithms of seconds.
-
-    What is compared with the speed is the step in the middle of the 31 whose median that is.
-    """
-
-    def __init__(self, seconds):
-        plain = math.log(seconds[1])
-        self.measured = {width: math.log(s) - plain for width, s in seconds.items()}
-        self.held = {width: [place] * 9 for width, place in self.measured.items()}
-        self.unseen = dict.fromkeys(seconds, 128)
-        self.speeds = [plain] * 31
-        self.waiting = []
-
-    def observe(self, width, seconds):
-        if width not in self.measured or seconds <= 0:
-            return
-        self.speeds = [*self.speeds[1:], math.log(seconds) - median(self.held[width])]
-        speed = median(self.speeds)
-        self.waiting.append((width, math.log(seconds)))
-        if len(self.waiting) > 15:
-            middle, time = self.waiting.pop(0)
-            self._hold(middle, time - speed)
-            self.unseen[middle] = 0
-        for other in self.unseen:
-            self.unseen[other] += 1
-            if self.unseen[other] % 512 == 0:
-                self._hold(other, self.measured[other])
-        self._let_width_1_be_1()
-
-    def _hold(self, width, place):
-        self.held[width] = [*self.held[width][1:], place]
-
-    def _let_width_1_be_1(self):
-        plain = median(self.held[1])
-        self.speeds = [speed + plain for speed in self.speeds]
-        for width, held in self.held.items():
-            if width == 1 or self.unseen[width] <= 128:
-                self.held[width] = [place - plain for place in held]
-
-    def seconds(self):
-        speed = median(self.speeds)
-        return {width: math.exp(speed + median(held)) for width, held in self.held.items()}
 
 
 def speed(nodes, probs, seconds):

@@ -22,6 +22,7 @@ import numpy as np
 from ..decode.budget import Budget, CostBudget, FixedBudget
 from ..decode.candidates import CANDIDATES
 from ..decode.cost_curve import WIDTHS, CostCurve
+from ..decode.loop import LESSONS
 from ..draft.drafter import AdaptiveDrafter, Step
 from ..draft.search import PUCT_NODES
 from ..draft.tree import ROOT, DraftTree
@@ -156,7 +157,7 @@ class Replay:
         self._budget: Budget
         self._budget = FixedBudget(PUCT_NODES) if fixed else CostBudget(CostCurve(costs))
         self._overhead = overhead * costs[1]
-        self._lesson: Step | None = None
+        self._lessons: list[Step] = []
 
     def visit(self, turns: Iterable[Turn]) -> dict[str, Tally]:
         """Replays answers in order; returns what happened by category, and in ALL."""
@@ -178,14 +179,14 @@ class Replay:
             root = int(text[place])
             budget = self._budget
             draft = self.drafter.draft(text[:place], root, budget.most_nodes, budget.worth)
-            self._learn()
+            self._learn(least=LESSONS)
             tree = budget.cut(draft)
             path = _accepted(tree, text[place + 1 :])
             emitted = text[place + 1 : place + 2 + len(path)]
             place += len(emitted)
             self._teach(draft, emitted, path, text, place, turn)
             self._count(tally, tree, len(path), len(emitted))
-        self._learn()
+        self._learn(least=1)
         tally.plain = tally.tokens * self._costs[1]
         tally.oracle = oracle_seconds(self._costs, tally.tokens)
         return tally
@@ -220,13 +221,14 @@ class Replay:
         lasts = text[behind]
         befores = np.where(behind > 0, text[behind - 1], -1).astype(np.int32)
         tops = turn.top_tokens[known][:, :CANDIDATES], turn.top_probs[known][:, :CANDIDATES]
-        self._lesson = Step(draft, parents, emitted, befores, lasts, *tops)
+        self._lessons.append(Step(draft, parents, emitted, befores, lasts, *tops))
 
-    def _learn(self) -> None:
-        # As in the loop: a step's lesson is learned when the next draft has been drawn.
-        lesson, self._lesson = self._lesson, None
-        if lesson is not None:
-            self.drafter.learn(lesson)
+    def _learn(self, least: int) -> None:
+        # As in the loop: a step's lesson is learned some steps later, behind a draft.
+        if len(self._lessons) >= least:
+            lessons, self._lessons = self._lessons, []
+            for lesson in lessons:
+                self.drafter.learn(lesson)
 
 
 def _accepted(tree: DraftTree, future: Any) -> list[int]:

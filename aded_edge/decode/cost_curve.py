@@ -96,11 +96,11 @@ class CostCurve:
         llama.cpp builds its graph anew when the width changes. So a plain step behind a draft
         takes longer for the draft's sake, and that is counted as the draft's.
         """
-        before, self._before = self._before, (width, seconds)
-        if before[0] > 1:
-            self._count(
-                before[0], before[1] + (max(seconds - self.scale, 0.0) if width == 1 else 0)
-            )
+        (before, spent), self._before = self._before, (width, seconds)
+        if before > 1:
+            near = self.observed - self._plain_at <= _NEAR
+            plain = math.exp(self._plain) if near else self.scale
+            self._count(before, spent + (max(seconds - plain, 0.0) if width == 1 else 0.0))
         elif width == 1:
             self._count(1, seconds)
 

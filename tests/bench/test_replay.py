@@ -36,44 +36,17 @@ def turns():
 # --- against the real loop ------------------------------------------------------------------
 
 
-class Late:
-    """Learns a step once the next is drafted, as the loop does."""
-
-    def __init__(self, drafter):
-        self.drafter = drafter
-        self.lesson = None
-
-    def read(self, tokens):
-        self.catch_up()
-        self.drafter.read(tokens)
-
-    def draft(self, *arguments):
-        tree = self.drafter.draft(*arguments)
-        self.catch_up()
-        return tree
-
-    def learn(self, step):
-        self.lesson = step
-
-    def catch_up(self):
-        lesson, self.lesson = self.lesson, None
-        if lesson is not None:
-            self.drafter.learn(lesson)
-
-
 class Told:
-    """Learns what a trace can know: nothing of the prompt's own row nor of rejected nodes."""
+    """Learns what a trace can know: nothing of rejected nodes."""
 
     def __init__(self, drafter):
         self.drafter = drafter
-        self.first = True
 
     def draft(self, *arguments):
         return self.drafter.draft(*arguments)
 
     def learn(self, step):
-        rows = np.empty(0, np.int32) if self.first else step.parents + 1
-        self.first = False
+        rows = step.parents + 1
         known = [array[rows] for array in step[3:]]
         self.drafter.learn(step._replace(**dict(zip(step._fields[3:], known, strict=True))))
 
@@ -110,7 +83,7 @@ def decoded(turns, drafter, costs):
 def test_a_replay_does_what_the_real_loop_does(turns, costs, leaves, options):
     """The same steps, drafts and costs on two visits, learning on all the while."""
     real, replayed = fresh(max_leaves=leaves, **options), fresh(max_leaves=leaves, **options)
-    run = Replay(Late(replayed), costs)
+    run = Replay(replayed, costs)
     loop = decoded([*turns, *turns], real, costs)
     tally = run.visit([*turns, *turns])[ALL]
     for figure in ("steps", "drafted", "accepted"):
@@ -131,10 +104,10 @@ def test_where_width_is_free_the_cost_is_that_of_the_steps(turns):
     assert tally.oracle == len(turns), "every answer at once"
 
 
-def test_where_width_never_pays_nothing_is_drafted(turns):
+def test_where_width_never_pays_nothing_is_drafted_but_a_probe(turns):
     tally = Replay(fresh(), {1: 1.0, 2: 2.5, 4: 5.5}).visit([*turns, *turns])[ALL]
-    assert tally.drafted == 0
-    assert tally.speedup == tally.mat == tally.oracle_share == 1.0
+    assert tally.drafted <= tally.steps / 100
+    assert tally.oracle_share == tally.speedup > 0.99
 
 
 @pytest.mark.parametrize("costs", [LAPTOP, GPU, STAIRCASE])

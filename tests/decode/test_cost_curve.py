@@ -1,4 +1,4 @@
-"""The cost curve on a clock of its own, against medians of lists."""
+"""The cost curve on a clock of its own."""
 
 import math
 from itertools import cycle
@@ -11,12 +11,19 @@ from hypothesis import strategies as st
 from aded_edge.decode import cost_curve
 from aded_edge.decode.budget import CostBudget, FixedBudget
 from aded_edge.decode.cost_curve import NARROW, WIDTHS, CostCurve, measure
-from tests import naive
 
 STAIRCASE = {1: 0.01, 2: 0.02, 3: 0.026, 4: 0.024, 6: 0.05, 8: 0.035, 16: 0.05, 32: 0.2}
 """Seconds by width on a CPU: kernels take rows in groups of 4 and 8."""
 
-MIXES = [(1,), (4,), (1, 4), (1, 2, 4, 8, 16), (1, *[8] * 9), (1, *[8] * 64), (*[1] * 64, 8)]
+MIXES = [
+    (1,),
+    (4,),
+    (1, 1, 4),
+    (1, 1, 2, 4, 8, 16),
+    (1, 1, *[8] * 9),
+    (1, 1, *[8] * 64),
+    (*[1] * 64, 8),
+]
 """Widths in the order in which steps have them, over and over."""
 
 curves = st.dictionaries(st.sampled_from(WIDTHS[1:]), st.floats(1.0, 20.0)).map(
@@ -56,35 +63,16 @@ def test_a_curve_gives_back_what_it_was_made_of(seconds):
     assert CostBudget(curve).plain_seconds == pytest.approx(seconds[1])
 
 
-steps = st.tuples(
-    st.sampled_from([*STAIRCASE, 5]),
-    st.floats(1e-3, 1e3),
-    st.sampled_from([1, 1, 1, 2, 5, 16, 31, 600]),
-)
-
-
-@given(st.lists(steps, max_size=12))
-@settings(deadline=None, max_examples=25)
-def test_the_curve_is_that_of_medians_of_lists(steps):
-    curve, reference = CostCurve(STAIRCASE), naive.CostCurve(STAIRCASE)
-    for width, factor, times in steps:
-        for _ in range(times):
-            curve.observe(width, factor * STAIRCASE.get(width, 1.0))
-            reference.observe(width, factor * STAIRCASE.get(width, 1.0))
-        assert curve.seconds() == pytest.approx(reference.seconds(), rel=1e-6)
-        assert curve.scale == pytest.approx(curve.seconds()[1])
-
-
 @pytest.mark.parametrize("factor", [3.0, 10.0, 0.3])
 @pytest.mark.parametrize("widths", MIXES)
 def test_a_slowdown_is_noticed_at_once_and_forgotten_as_fast_and_no_width_is_blamed(widths, factor):
-    """Within 20 steps, whichever widths they have; the staircase stays as it was."""
+    """Within 26 steps, whichever widths they have; the staircase stays as it was."""
     curve = CostCurve(STAIRCASE)
     show(curve, widths, 100, noise=0.01)
     for now in (factor, 1.0, factor, 1.0):
         for step, _ in enumerate(watched(curve, widths, 300, factor=now, noise=0.01), start=1):
             assert staircase(curve) == pytest.approx(1.0, abs=0.05)
-            if step >= 20:
+            if step >= 26:
                 assert curve.scale == pytest.approx(now * STAIRCASE[1], rel=0.05)
 
 
@@ -92,8 +80,8 @@ def test_a_slowdown_is_noticed_at_once_and_forgotten_as_fast_and_no_width_is_bla
 def test_what_steps_differ_by_chance_does_not_add_up(widths):
     curve = CostCurve(STAIRCASE)
     for _ in watched(curve, widths, 6000, noise=0.03):
-        assert staircase(curve) == pytest.approx(1.0, abs=0.12)
-        assert curve.scale == pytest.approx(STAIRCASE[1], rel=0.12)
+        assert staircase(curve) == pytest.approx(1.0, abs=0.15)
+        assert curve.scale == pytest.approx(STAIRCASE[1], rel=0.15)
 
 
 @pytest.mark.parametrize("width", [1, 8])
@@ -101,17 +89,17 @@ def test_what_steps_differ_by_chance_does_not_add_up(widths):
 def test_hiccups_change_nothing(width, factor):
     """Once in a while, and several in a row."""
     curve = CostCurve(STAIRCASE)
-    show(curve, (1, 8), 40)
+    show(curve, (1, 1, 8), 40)
     for in_a_row in (1, 2, 4):
         for _ in range(in_a_row):
             curve.observe(width, factor * STAIRCASE[width])
             assert curve.seconds() == pytest.approx(STAIRCASE, rel=1e-6)
-        for _ in watched(curve, (1, 8), 40):
+        for _ in watched(curve, (1, 1, 8), 40):
             assert curve.seconds() == pytest.approx(STAIRCASE, rel=1e-6)
 
 
 @pytest.mark.parametrize("factor", [2.0, 0.6])
-@pytest.mark.parametrize("widths", [(1, 2, 8), (1, 8), (1, 1, 1, 8), (1, 8, 8, 8)])
+@pytest.mark.parametrize("widths", [(1, 1, 2, 8), (1, 1, 8), (1, 1, 1, 8), (1, 1, 8, 8, 8)])
 def test_a_width_that_became_dear_or_cheap_is_found_out(widths, factor):
     """After 5 of its steps, once as many others have followed as the speed needs."""
     costs = {**STAIRCASE, 8: factor * STAIRCASE[8]}
@@ -125,11 +113,11 @@ def test_a_width_that_became_dear_or_cheap_is_found_out(widths, factor):
 def test_what_a_slow_phase_did_to_a_width_is_mended_when_it_is_not_used_any_more():
     """Or it would never be tried again."""
     curve = CostCurve(STAIRCASE)
-    show(curve, (1, 8), 60, costs={**STAIRCASE, 8: 1.0})
+    show(curve, (1, 1, 8), 60, costs={**STAIRCASE, 8: 1.0})
     assert curve.seconds()[8] == pytest.approx(1.0, rel=0.05)
     show(curve, (1,), 2000)
     assert curve.seconds()[8] == pytest.approx(1.0, rel=0.05), "4 of 9 are no majority"
-    show(curve, (1,), 700)
+    show(curve, (1,), 1500)
     assert curve.seconds() == pytest.approx(STAIRCASE, rel=0.01)
 
 
@@ -182,10 +170,28 @@ class Machine:
 
 
 def test_a_measured_curve_is_the_fastest_of_all_rounds(monkeypatch):
-    """The first evaluation of a width builds its graph, and others are disturbed."""
-    machine = Machine(monkeypatch, lambda width, times: width + {1: 50.0, 3: 0.0}.get(times, 5.0))
+    """The first evaluation of a width allocates, and others are disturbed."""
+    machine = Machine(monkeypatch, lambda width, times: width + (5.0 if times % 3 else 0.0))
     curve = measure(machine.evaluate, 8, seconds=1e9, rounds=4)
     assert curve.seconds() == pytest.approx({width: width for width in range(1, 9)})
+
+
+def test_a_change_of_the_width_is_part_of_what_a_draft_costs(monkeypatch):
+    """Both ways: llama.cpp builds its graph anew for the draft, and again behind it."""
+
+    class Changing(Machine):
+        def evaluate(self, width):
+            self.now += 0.25 * (self.evaluated[-1:] != [width])
+            super().evaluate(width)
+
+    machine = Changing(monkeypatch, lambda width, times: width)
+    curve = measure(machine.evaluate, 4, seconds=1e9)
+    assert curve.seconds() == pytest.approx({1: 1.0, 2: 2.5, 3: 3.5, 4: 4.5})
+    curve = CostCurve({1: 1.0, 2: 2.0})
+    for _ in range(20):
+        for width, seconds in ((1, 1.0), (2, 2.25), (1, 1.25)):
+            curve.observe(width, seconds)
+    assert curve.seconds() == pytest.approx({1: 1.0, 2: 2.5})
 
 
 def test_measuring_leaves_out_what_does_not_fit(monkeypatch):
@@ -198,18 +204,18 @@ def test_a_slow_machine_is_measured_once_and_not_in_its_widest(monkeypatch):
     machine = Machine(monkeypatch, lambda width, times: 10.0 * width)
     curve = measure(machine.evaluate, 64, seconds=0.0)
     assert curve.widths.tolist() == list(range(1, NARROW + 1))
-    assert machine.evaluated.count(8) == 2  # once to build the graph, once on the clock
+    assert machine.evaluated.count(8) == 1
 
 
 def test_most_of_the_time_goes_to_narrow_widths(monkeypatch):
     machine = Machine(monkeypatch, lambda width, times: 1.0)
     assert measure(machine.evaluate, 64, seconds=1e9, rounds=3).widths.tolist() == list(WIDTHS)
-    assert machine.evaluated.count(NARROW) == 1 + 2 * 3
-    assert machine.evaluated.count(64) == 1 + 3
+    assert machine.evaluated.count(NARROW) == 2 * 3
+    assert machine.evaluated.count(64) == 3
 
 
 def test_a_wider_evaluation_never_seems_cheaper_than_a_plain_one(monkeypatch):
     machine = Machine(monkeypatch, lambda width, times: 2.0 if width == 1 else 1.0)
     assert measure(machine.evaluate, 4, seconds=1e9).seconds() == pytest.approx(
-        dict.fromkeys(range(1, 5), 1.4)
+        dict.fromkeys(range(1, 5), 2.0)
     )

@@ -12,7 +12,7 @@ from scipy.stats import chi2_contingency, chisquare
 
 from aded_edge.decode.budget import CostBudget, FixedBudget
 from aded_edge.decode.cost_curve import CostCurve
-from aded_edge.decode.loop import Loop
+from aded_edge.decode.loop import LESSONS, Loop
 from aded_edge.draft.drafter import AdaptiveDrafter
 from aded_edge.draft.matrix import TrigramMatrix
 from aded_edge.draft.spans import Spans
@@ -334,14 +334,16 @@ def diary(n, refuse=None, stop=None):
     return said, drafter, target.events
 
 
-ONE_STEP = ["draft", "submit", "learn", "collect"]
-
-
-def test_a_step_is_learned_while_the_next_is_evaluated():
-    _, drafter, events = diary(60)
+def test_steps_are_learned_while_a_later_one_is_evaluated():
+    """Four at a time, and what is left at the end."""
+    _, drafter, events = diary(150)
     steps = len(drafter.steps) - 1
-    assert steps > 8
-    assert events == [*ONE_STEP * steps, "learn"]
+    assert steps > 3 * LESSONS
+    one_step, lessons = ["draft", "submit", "collect"], ["learn"] * LESSONS
+    several = [*one_step * (LESSONS - 1), "draft", "submit", *lessons, "collect"]
+    whole, rest = divmod(steps, LESSONS)
+    left = 1 + steps - whole * LESSONS
+    assert events == [*several * whole, *one_step * rest, *["learn"] * left]
 
 
 def assert_all_was_learned_once(said, drafter):
