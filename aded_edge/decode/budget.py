@@ -17,7 +17,7 @@ from ..draft.kernel import kernel
 from ..draft.tree import DraftTree
 from .cost_curve import CostCurve
 
-MARGIN = 1.05
+MARGIN = 1.12
 """A draft must promise this much over plain decoding: what drafting itself costs, and doubt."""
 
 PROBE_SHARE = 0.005
