@@ -5,7 +5,7 @@ usage: _install.py ROOT RECIPE
 Knows pip, its output, and what a killed install may leave behind. Does not know what the package
 does, and imports nothing but the standard library, because nothing else is there yet.
 
-The stamp in .venv holds the recipe (root, CMAKE_ARGS, checksum of the files) and the version of
+The stamp in .venv holds the recipe (root, CMAKE_ARGS, checksums of the files) and the version of
 Python that a finished install was made from. While an install runs its first line is UNFINISHED:
 a .venv found like that is not trusted, since pip takes a half-copied package for an installed one,
 and made anew. llama.cpp is then compiled again only if it was not finished: pip keeps its wheel.
@@ -33,6 +33,8 @@ HEARTBEAT = 30.0
 """Seconds between two signs of life where no line can be rewritten."""
 CORE_MINUTES = 10
 """What compiling llama.cpp takes, roughly."""
+HEADER = Path(__file__).with_name("amx_tile_config.h")
+"""Mends what compilers make of llama.cpp on CPUs with AMX; included before its C++ files."""
 
 
 class InstallError(Exception):
@@ -272,6 +274,8 @@ def fill(runner: Runner, venv: Path, root: Path, force: bool) -> None:
     if llama is None:
         raise InstallError(f"{lock} does not name llama-cpp-python")
     options = ["--force-reinstall"] if force else []
+    flags = f'-include "{HEADER.resolve()}"'
+    os.environ["CXXFLAGS"] = f"{flags} {os.environ.get('CXXFLAGS', '')}".strip()
     runner.run(
         "fetching llama-cpp-python",
         [*pip, *own_cache(pip), "install", "-v", "--no-deps", *options, llama.group()],
@@ -289,11 +293,11 @@ def own_cache(pip: Sequence[str | Path]) -> list[str]:
     pip keeps a compiled wheel by its source alone. In the common cache one with flags would be
     taken for one without, here and in the user's other projects.
     """
-    flags = os.environ.get("CMAKE_ARGS", "")
+    made_by = os.environ.get("CMAKE_ARGS", "").encode() + HEADER.read_bytes()
     done = subprocess.run([*pip, "cache", "dir"], capture_output=True, text=True)
-    if not flags or done.returncode != 0:  # no flags, or no cache at all
+    if done.returncode != 0:  # no cache at all
         return []
-    key = hashlib.sha256(flags.encode()).hexdigest()[:12]
+    key = hashlib.sha256(made_by).hexdigest()[:12]
     return ["--cache-dir", str(Path(done.stdout.strip()) / f"aded-edge-{key}")]
 
 

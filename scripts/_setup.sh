@@ -44,6 +44,7 @@ recipe() {
     fi
     echo "root $ROOT"
     echo "cmake $cmake"
+    echo "header $(cksum <"$ROOT/scripts/amx_tile_config.h")"
     echo "files $(cat "$ROOT/requirements.lock" "$ROOT/pyproject.toml" | cksum)"
 }
 
