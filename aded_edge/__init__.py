@@ -3,6 +3,7 @@
 The public names, and nothing else.
 """
 
+from .assistant import Assistant
 from .decode.stats import Stats
 from .errors import (
     AdedError,
@@ -15,15 +16,18 @@ from .errors import (
     StoreError,
 )
 from .llama import Llama
+from .settings import Persona
 
 __all__ = [
     "AdedError",
+    "Assistant",
     "BenchError",
     "ConfigError",
     "EvaluationError",
     "Llama",
     "ModelError",
     "ModelFetchError",
+    "Persona",
     "PromptError",
     "Stats",
     "StoreError",

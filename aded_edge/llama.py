@@ -33,6 +33,7 @@ from .draft.search import PUCT_NODES
 from .errors import EvaluationError, ModelError, PromptError
 from .memory import Memory
 from .store import default_store_path
+from .target import state
 from .target.fingerprint import cost_conditions, cost_key, model_fingerprint, model_name
 from .target.llama_cpp import (
     LAST_ROW,
@@ -70,6 +71,7 @@ class Llama(llama_cpp.Llama):
             plainly; "paper" is ADED's search and tree, whatever they cost, to be measured against.
         store: where what was learned is kept: "default" (the user's data folder), the path of
             a SQLite file, or None for nowhere.
+        keep: append to the store; without, it is read and never written.
         **kwargs: every other argument of `llama_cpp.Llama`.
 
     Attributes:
@@ -86,6 +88,7 @@ class Llama(llama_cpp.Llama):
         *,
         drafting: Drafting = "auto",
         store: StoreChoice = "default",
+        keep: bool = True,
         **kwargs: Any,
     ) -> None:
         # What close() needs, also after a constructor that failed half-way.
@@ -95,6 +98,7 @@ class Llama(llama_cpp.Llama):
         self._loop: Loop | None = None
         self.drafting = check_drafting(drafting)
         self.store = check_store(store, default_store_path())
+        self.keep = keep
         check_names(kwargs, _ARGUMENTS)
         self.stats = Stats(cumulative=Stats())
         warm_up = WarmUp() if drafting != "off" else None
@@ -125,7 +129,7 @@ class Llama(llama_cpp.Llama):
         kind = PaperDrafter if self.drafting == "paper" else AdaptiveDrafter
         drafter = kind(max_leaves=self._max_leaves())
         if self.store is not None:
-            self._memory = Memory(self.store)
+            self._memory = Memory(self.store, self.keep)
             self._memory.load(model_fingerprint(self), model_name(self), drafter)
         curve = self._cost_curve(self._target)
         if self.drafting == "paper":
@@ -167,6 +171,16 @@ class Llama(llama_cpp.Llama):
         if self._memory is not None:
             conditions = cost_conditions(self)
             self._memory.save_costs(cost_key(conditions), seconds, conditions)
+
+    def belongs_to(self, conversation: str | None) -> None:
+        """What is learned from now on is kept as that of a conversation, by its uid."""
+        if self._memory is not None:
+            self._memory.source = conversation
+
+    def wait_for_store(self) -> None:
+        """Waits until all that was learned is in the store."""
+        if self._memory is not None:
+            self._memory.wait()
 
     @property
     def costs(self) -> dict[int, float]:
@@ -370,6 +384,37 @@ class Llama(llama_cpp.Llama):
         self._settle()
         super().load_state(state)
 
+    def save_kv(self, path: Path) -> None:
+        """Writes history and KV into a file, which `load_kv` of the same model takes up.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        self._settle()
+        state.save(self, path)
+
+    def load_kv(self, path: Path) -> int:
+        """Takes up history and KV from a file; returns how many tokens, 0 if it does not fit.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        self.reset()
+        tokens = state.load(self, path)
+        if not len(tokens):
+            self.reset()
+            return 0
+        self.input_ids[: len(tokens)] = tokens
+        self.n_tokens = len(tokens)
+        self._requires_eval = True
+        return len(tokens)
+
+    @property
+    def kv_bytes(self) -> int:
+        """About how large a file `save_kv` would write now."""
+        self._settle()
+        return state.size(self)
+
     def close(self) -> None:
         """Saves what was learned and frees the model."""
         target, self._target = self._target, None
@@ -394,7 +439,7 @@ class Llama(llama_cpp.Llama):
 
     def __getstate__(self) -> dict[str, Any]:
         inherited: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
-        return {**inherited, "drafting": self.drafting, "store": self.store}
+        return {**inherited, "drafting": self.drafting, "store": self.store, "keep": self.keep}
 
 
 class _Closed:

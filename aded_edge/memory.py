@@ -46,18 +46,25 @@ class Memory:
 
     Args:
         path: the store's file.
+        keep: append to it; without, it is only read.
+
+    Attributes:
+        source: the conversation that what is learned next belongs to, if any.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keep: bool = True) -> None:
+        self.source: str | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="aded-edge-store")
         self._told: set[str] = set()
         self._model: store.ModelStore | None = None
         self._turns = 0  # parts that the drafter's knowledge is the sum of, as of the last save
         self._parts: list[int] = []  # their ids, as far as the thread has come
         self._folds = True
-        self._unsaved: deque[store.Learned] = deque(maxlen=MOST_UNSAVED)
-        self._store = self._try(lambda: store.Store.open(path))
-        if self._store is not None and self._store.read_only:
+        self._unsaved: deque[tuple[store.Learned, str | None]] = deque(maxlen=MOST_UNSAVED)
+        self._store: store.Store | None = None
+        if keep or path.exists():
+            self._store = self._try(lambda: store.Store.open(path, read_only=not keep))
+        if keep and self._store is not None and self._store.read_only:
             log.warning("%s is read-only: what is learned now will not be kept", path)
 
     def load(self, fingerprint: str, name: str, drafter: AdaptiveDrafter) -> None:
@@ -91,7 +98,7 @@ class Memory:
         news = drafter.take_news()
         if news.events:
             self._turns += 1
-            self._submit(self._keep, model, news, self._whole(drafter))
+            self._submit(self._keep, model, news, self.source, self._whole(drafter))
 
     def load_costs(self, key: str) -> dict[int, float] | None:
         """A cost curve measured before: width -> seconds."""
@@ -134,10 +141,17 @@ class Memory:
             # A fault of ours must not vanish in a future that nobody asks.
             future.add_done_callback(Future.result)
 
-    def _keep(self, model: store.ModelStore, news: News, whole: store.Learned | None) -> None:
-        self._unsaved.append(_to_store(news.learned()))
+    def _keep(
+        self,
+        model: store.ModelStore,
+        news: News,
+        source: str | None,
+        whole: store.Learned | None,
+    ) -> None:
+        self._unsaved.append((_to_store(news.learned()), source))
         while self._unsaved:
-            part = self._try(lambda: model.add(self._unsaved[0]))
+            learned, source = self._unsaved[0]
+            part = self._try(lambda: model.add(learned, source=source))  # noqa: B023, at once
             if part is None:
                 return  # kept for the next turn: a lock goes away, a full disk is emptied
             self._unsaved.popleft()

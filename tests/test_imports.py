@@ -92,17 +92,21 @@ def test_only_drafting_and_decoding_are_compiled():
 
 def test_nothing_builds_on_the_command_line():
     """Chat and commands parse, call and print; what can be used elsewhere lies below them."""
-    entries = {"aded_edge.__main__", "aded_edge.chat", "aded_edge.cli"}
-    assert_never(NAMES.keys() - entries, "aded_edge.chat", "aded_edge.cli", "aded_edge.__main__")
-    assert_never({"aded_edge.cli"}, "aded_edge.chat")
-    tree = ast.parse(NAMES["aded_edge.chat"].read_text(encoding="utf-8"))
-    borrowed = [
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module in ("cli", "aded_edge.cli")
-        for alias in node.names
-    ]
-    assert borrowed == ["guarded"]
+    commands = {"aded_edge.cli", "aded_edge.cli_assistant", "aded_edge.cli_bench"}
+    entries = {"aded_edge.__main__", *commands, *modules("chat")}
+    assert_never(NAMES.keys() - entries, "aded_edge.chat", "aded_edge.__main__", *commands)
+    assert_never(commands, "aded_edge.chat")
+    borrowed = {name for module in modules("chat") for name in imports(module)} & commands
+    assert borrowed == {"aded_edge.cli"}  # `guarded`
+
+
+def test_the_chat_is_built_on_the_assistant_and_nothing_below_it():
+    """What a chat can do, a program can do with `Assistant`."""
+    assert_never(modules("chat"), "aded_edge.llama", "aded_edge.target", "aded_edge.draft")
+
+
+def test_the_assistant_sits_on_the_model_and_knows_no_terminal():
+    assert_never(modules("assistant"), "click", "rich", "prompt_toolkit", "aded_edge.draft")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,5 +131,5 @@ def test_relative_and_absolute_imports_are_both_seen():
     assert "aded_edge.draft.tree" in set(imports("aded_edge.decode.loop"))  # from ..draft.tree
     assert "aded_edge.store.database" in set(imports("aded_edge.store.store"))  # by its full name
     assert "aded_edge.store" in set(imports("aded_edge.memory"))  # from . import store
-    assert "aded_edge.llama" in set(imports("aded_edge.chat"))  # inside a function
+    assert "aded_edge.bench.report" in set(imports("aded_edge.cli_bench"))  # inside a function
     assert "llama_cpp" in set(imports("aded_edge.target.llama_cpp"))

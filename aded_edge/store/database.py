@@ -24,6 +24,9 @@ from aded_edge.store.migrations import APPLICATION_ID, MIGRATIONS, NAMES
 JOURNAL_BYTES = 4 << 20
 """A write-ahead log that grew beyond this is cut back once its content is in the file."""
 
+IN_MEMORY = Path(":memory:")
+"""Stands for no file: what is kept there is gone with the connection."""
+
 # SQLite's own wording decides: Python 3.10 does not tell the error code. First match counts.
 _FAULTS = (
     ("not a database", "is not a SQLite database", "it was left as it is: give another path"),
@@ -206,7 +209,7 @@ def _unwritable_mode(path: Path) -> str:
 
 def _connect(path: Path, mode: str, busy_timeout: float) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
+        ":memory:" if path == IN_MEMORY else f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=busy_timeout,
         isolation_level=None,

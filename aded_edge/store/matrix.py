@@ -42,6 +42,36 @@ class Part:
     created: str
 
 
+@dataclass(frozen=True)
+class MatrixSize:
+    """What one model's matrix holds.
+
+    Attributes:
+        name: of the model.
+        parts, contexts, tokens, nbytes: sums over its parts.
+        since: when the model was first met, UTC.
+        updated: when the last part was written, UTC; "" without parts.
+    """
+
+    name: str
+    parts: int
+    contexts: int
+    tokens: int
+    nbytes: int
+    since: str
+    updated: str
+
+
+def matrix_sizes(file: StoreFile) -> list[MatrixSize]:
+    """The sizes of all models' matrices, by name.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with file.reading() as conn:
+        return [MatrixSize(*row) for row in conn.execute(_SIZES)]
+
+
 class ModelStore:
     """The parts of one model; get it from `Store.model`.
 
@@ -89,7 +119,9 @@ class ModelStore:
                     )
         return loaded, ids
 
-    def add(self, learned: Learned, texts: Sequence[LearnedText] = ()) -> int | None:
+    def add(
+        self, learned: Learned, texts: Sequence[LearnedText] = (), source: str | None = None
+    ) -> int | None:
         """Appends a part, and notes the texts that it was learned from.
 
         After that no crash of a process loses it; a power failure may lose the latest parts,
@@ -98,6 +130,7 @@ class ModelStore:
         Args:
             learned: the part.
             texts: what it holds, if that must count once; no text twice.
+            source: the conversation that it was learned in, so that it can be taken back.
 
         Returns:
             The id of the part, or None if one of the texts is known already, because another
@@ -109,7 +142,7 @@ class ModelStore:
         with self._file.writing() as conn:
             if self._known(conn, (text.sha256 for text in texts)):
                 return None
-            part = self._insert(conn, learned, None)
+            part = self._insert(conn, learned, None, source)
             rows = [(text.sha256, text.path, text.tokens, self.fingerprint) for text in texts]
             conn.executemany(_TEXT, rows)
             return part
@@ -141,7 +174,9 @@ class ModelStore:
             places = dict(conn.execute(_PLACES, (self.fingerprint,)))
             if not places.keys() >= set(part_ids):
                 return None
-            conn.executemany("DELETE FROM parts WHERE id = ?", [(part,) for part in set(part_ids)])
+            gone = [(part,) for part in set(part_ids)]
+            conn.executemany(_FOLDED, gone)
+            conn.executemany("DELETE FROM parts WHERE id = ?", gone)
             # The sum's tokens are older than those of a part that was appended meanwhile.
             place = max((places[part] for part in part_ids), default=None)
             part = self._insert(conn, learned, place)
@@ -158,10 +193,17 @@ class ModelStore:
     def _parts(self, conn: sqlite3.Connection) -> list[Part]:
         return [Part(*row) for row in conn.execute(_PARTS, (self.fingerprint,))]
 
-    def _insert(self, conn: sqlite3.Connection, learned: Learned, place: int | None) -> int:
+    def _insert(
+        self,
+        conn: sqlite3.Connection,
+        learned: Learned,
+        place: int | None,
+        source: str | None = None,
+    ) -> int:
         conn.execute(_MODEL, (self.fingerprint, self.name))
         counts = (len(learned.contexts), len(learned.successors), len(learned.tokens))
-        part = conn.execute(_PART, (place, *counts, learned.nbytes, self.fingerprint)).lastrowid
+        values = (place, source, *counts, learned.nbytes, self.fingerprint)
+        part = conn.execute(_PART, values).lastrowid
         assert part is not None  # an INSERT of one row has one
         for name in DTYPES:
             array = getattr(learned, name)
@@ -214,8 +256,19 @@ _MODEL = """
     ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name WHERE name != excluded.name"""
 
 _PART = """
-    INSERT INTO parts (place, contexts, successors, tokens, bytes, model)
-    SELECT ?, ?, ?, ?, ?, id FROM models WHERE fingerprint = ?"""
+    INSERT INTO parts (place, source, contexts, successors, tokens, bytes, model)
+    SELECT ?, ?, ?, ?, ?, ?, id FROM models WHERE fingerprint = ?"""
+
+_FOLDED = """
+    INSERT INTO folded_sources (model, source)
+    SELECT model, source FROM parts WHERE id = ? AND source IS NOT NULL
+    ON CONFLICT DO NOTHING"""
+
+_SIZES = """
+    SELECT name, count(parts.id), coalesce(sum(contexts), 0), coalesce(sum(tokens), 0),
+        coalesce(sum(bytes), 0), models.created, coalesce(max(parts.created), '')
+    FROM models LEFT JOIN parts ON parts.model = models.id
+    GROUP BY models.id ORDER BY name"""
 
 _ARRAY = "INSERT INTO arrays (part, name, piece, dtype, crc32, data) VALUES (?, ?, ?, ?, ?, ?)"
 

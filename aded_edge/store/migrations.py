@@ -88,3 +88,98 @@ def _learned_texts(db: Database) -> None:
             created TEXT NOT NULL DEFAULT {_NOW},
             PRIMARY KEY (model, sha256)
         ) WITHOUT ROWID""")
+
+
+@_step("0003_conversations")
+def _conversations(db: Database) -> None:
+    # `uid` names a conversation in every store, so that one that was exported is known again.
+    # `summary` stands for the first `summarized` messages in the model's context.
+    db.execute(f"""
+        CREATE TABLE conversations (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            uid TEXT NOT NULL UNIQUE,
+            title TEXT NOT NULL,
+            model TEXT NOT NULL,
+            persona TEXT,
+            system TEXT NOT NULL DEFAULT '',
+            summary TEXT NOT NULL DEFAULT '',
+            summarized INTEGER NOT NULL DEFAULT 0,
+            created TEXT NOT NULL DEFAULT {_NOW},
+            updated TEXT NOT NULL DEFAULT {_NOW}
+        )""")
+    db.execute("CREATE INDEX conversations_by_update ON conversations(updated, id)")
+    # AUTOINCREMENT: the newest message stays the newest, whatever was undone before it.
+    db.execute(f"""
+        CREATE TABLE messages (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            conversation INTEGER NOT NULL REFERENCES conversations(id) ON DELETE CASCADE,
+            role TEXT NOT NULL CHECK (role IN ('user', 'assistant')),
+            content TEXT NOT NULL,
+            given TEXT,
+            cut TEXT,
+            model TEXT,
+            tokens INTEGER NOT NULL DEFAULT 0,
+            stats TEXT,
+            sources TEXT,
+            created TEXT NOT NULL DEFAULT {_NOW}
+        )""")
+    db.execute("CREATE INDEX messages_by_conversation ON messages(conversation, id)")
+    db.execute("CREATE INDEX messages_by_time ON messages(created)")
+    _searchable(db, "messages", "content")
+    db.execute(f"""
+        CREATE TABLE memories (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            text TEXT NOT NULL UNIQUE,
+            created TEXT NOT NULL DEFAULT {_NOW}
+        )""")
+    _searchable(db, "memories", "text")
+    # Files that are searched, and the folders that they are looked for in.
+    db.execute(f"""
+        CREATE TABLE note_roots (
+            path TEXT PRIMARY KEY NOT NULL,
+            created TEXT NOT NULL DEFAULT {_NOW}
+        ) WITHOUT ROWID""")
+    db.execute(f"""
+        CREATE TABLE documents (
+            id INTEGER PRIMARY KEY,
+            path TEXT NOT NULL UNIQUE,
+            sha256 TEXT NOT NULL,
+            bytes INTEGER NOT NULL,
+            mtime INTEGER NOT NULL,
+            created TEXT NOT NULL DEFAULT {_NOW}
+        )""")
+    db.execute("""
+        CREATE TABLE passages (
+            id INTEGER PRIMARY KEY,
+            document INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE,
+            line INTEGER NOT NULL,
+            text TEXT NOT NULL
+        )""")
+    db.execute("CREATE INDEX passages_by_document ON passages(document)")
+    _searchable(db, "passages", "text")
+    # What the matrix learned in a conversation can be taken back while it is a part of its own.
+    db.execute("ALTER TABLE parts ADD COLUMN source TEXT")
+    db.execute("CREATE INDEX parts_by_source ON parts(source) WHERE source IS NOT NULL")
+    db.execute("""
+        CREATE TABLE folded_sources (
+            model INTEGER NOT NULL REFERENCES models(id) ON DELETE CASCADE,
+            source TEXT NOT NULL,
+            PRIMARY KEY (model, source)
+        ) WITHOUT ROWID""")
+
+
+def _searchable(db: Database, table: str, column: str) -> None:
+    # Not sqlite-utils' enable_fts: its script would commit the transaction of the migration.
+    index = f"{table}_fts"
+    db.execute(f"""
+        CREATE VIRTUAL TABLE {index} USING fts5(
+            {column}, content='{table}', content_rowid='id',
+            tokenize='porter unicode61 remove_diacritics 2'
+        )""")
+    new = f"INSERT INTO {index}(rowid, {column}) VALUES (new.id, new.{column})"
+    old = f"INSERT INTO {index}({index}, rowid, {column}) VALUES ('delete', old.id, old.{column})"
+    db.execute(f"CREATE TRIGGER {table}_ai AFTER INSERT ON {table} BEGIN {new}; END")
+    db.execute(f"CREATE TRIGGER {table}_ad AFTER DELETE ON {table} BEGIN {old}; END")
+    db.execute(
+        f"CREATE TRIGGER {table}_au AFTER UPDATE OF {column} ON {table} BEGIN {old}; {new}; END"
+    )

@@ -1,7 +1,7 @@
 """The matrix store as the rest of the package sees it: one object for one file.
 
 Knows where the file lies by default and what can be asked of it. Does not know how: `database.py`
-keeps the file, `matrix.py` and `costs.py` its contents.
+keeps the file, `matrix.py`, `costs.py`, `conversations.py`, `memories.py` and `notes.py` its contents.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from typing import final
 import platformdirs
 
 from aded_edge.store import costs
-from aded_edge.store.database import StoreFile
-from aded_edge.store.matrix import ModelStore
+from aded_edge.store.conversations import Conversations
+from aded_edge.store.database import IN_MEMORY, StoreFile
+from aded_edge.store.matrix import MatrixSize, ModelStore, matrix_sizes
+from aded_edge.store.memories import Memories
+from aded_edge.store.notes import Notes
 
 
 def default_store_path() -> Path:
@@ -28,10 +31,18 @@ class Store:
     """An open matrix store; also a context manager. Open it with `Store.open`.
 
     Any thread may use it; one transaction runs at a time, and others wait for it.
+
+    Attributes:
+        conversations: what was said.
+        memories: what the user wants remembered.
+        notes: documents that are searched.
     """
 
     def __init__(self, file: StoreFile) -> None:
         self._file = file
+        self.conversations = Conversations(file)
+        self.memories = Memories(file)
+        self.notes = Notes(file)
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False, busy_timeout: float = 5.0) -> Store:
@@ -47,6 +58,11 @@ class Store:
                 folder, or cannot be created. It is left as it was.
         """
         return cls(StoreFile(path, read_only=read_only, busy_timeout=busy_timeout))
+
+    @classmethod
+    def in_memory(cls) -> Store:
+        """A store that never touches a disk, and is gone when it is closed."""
+        return cls(StoreFile(IN_MEMORY))
 
     @property
     def path(self) -> Path:
@@ -71,6 +87,10 @@ class Store:
             name: what people call it.
         """
         return ModelStore(self._file, fingerprint, name)
+
+    def sizes(self) -> list[MatrixSize]:
+        """What each model's matrix holds. Raises StoreError if the file cannot be read."""
+        return matrix_sizes(self._file)
 
     def load_costs(self, key: str) -> dict[int, float] | None:
         """Seconds of one evaluation by width, or None; see `costs.load_costs`."""

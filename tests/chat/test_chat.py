@@ -29,7 +29,8 @@ def command(model_path, tmp_path_factory):
     # One store, so that costs are measured once.
     store = tmp_path_factory.mktemp("store") / "store.db"
     fixed = ["--threads", "1", "--gpu-layers", "0", "--ctx", "512", "--temperature", "0"]
-    fixed += ["--store", str(store)]
+    # What is recalled of earlier conversations would change the answers.
+    fixed += ["--store", str(store), "--memory-tokens", "0"]
 
     def command(*options, model=model_path):
         return [sys.executable, "-m", "aded_edge.chat", str(model), *fixed, *options]
@@ -276,6 +277,8 @@ def test_help_comes_without_loading_a_model():
     assert done.returncode == 0
     for option in ("--drafting", "--store", "--prompt", "--json", "--system", "--seed"):
         assert option in done.stdout
+    assert "prompt_toolkit" not in done.stderr  # half a second that a pipe need not wait
+    assert "huggingface_hub" not in done.stderr
 
 
 # --- on a terminal --------------------------------------------------------------------------

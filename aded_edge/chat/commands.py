@@ -1,0 +1,244 @@
+"""The /commands of a chat: what each does, in a table.
+
+Knows an assistant and words to say about it. Does not know how a line is read or an answer
+printed; the dialog does.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import ConfigError
+from ..history import export_file
+from ..stats_report import lines_about
+from ..store import Message
+from .output import note
+
+if TYPE_CHECKING:
+    from .dialog import Dialog
+
+SETTABLE: Mapping[str, click.ParamType] = {
+    "temperature": click.FloatRange(0),
+    "top_p": click.FloatRange(0, 1),
+    "top_k": click.IntRange(0),
+    "min_p": click.FloatRange(0, 1),
+    "seed": click.IntRange(0, 2**32 - 1),
+    "max_tokens": click.IntRange(1),
+}
+"""How an answer is sampled: options of the command line, and of /set."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its arguments in words, what it does, and the doing."""
+
+    arguments: str
+    about: str
+    run: Callable[[Dialog, str], None]
+
+
+def _help(dialog: Dialog, _: str) -> None:
+    from .line import RULE
+
+    for name, command in COMMANDS.items():
+        note(f"{f'/{name} {command.arguments}'.strip():<22} {command.about}")
+    note(f"{RULE}; Ctrl-R searches what was typed; Ctrl-C stops an answer")
+
+
+def _exit(dialog: Dialog, _: str) -> None:
+    dialog.leaving = True
+
+
+def _new(dialog: Dialog, _: str) -> None:
+    dialog.assistant.new()
+    note("a new conversation")
+
+
+def _resume(dialog: Dialog, argument: str) -> None:
+    found = dialog.assistant.resume(_number(argument) if argument else None)
+    note(f"conversation {found.id}: {found.title} ({found.messages} messages)")
+    if dialog.assistant.messages:
+        show(dialog.assistant.messages[-2:])
+
+
+def _list(dialog: Dialog, argument: str) -> None:
+    found = dialog.assistant.conversations(_number(argument) if argument else 10)
+    for about in found:
+        here = "*" if about.uid == dialog.assistant.conversation.uid else " "
+        note(f"{here}{about.id:>5}  {about.updated[:10]}  {about.title}")
+    if not found:
+        note("no conversations yet")
+
+
+def _search(dialog: Dialog, argument: str) -> None:
+    found = dialog.assistant.search(_needed(argument, "/search WORDS"), 10)
+    for hit in found:
+        note(f"{hit.conversation:>6}  {hit.created[:10]}  {hit.role}: {hit.snippet}")
+    if not found:
+        note("nothing was found")
+
+
+def _regenerate(dialog: Dialog, _: str) -> None:
+    dialog.answer(dialog.assistant.regenerate())
+
+
+def _edit(dialog: Dialog, argument: str) -> None:
+    if not argument:
+        if not dialog.assistant.messages:
+            raise ConfigError("nothing was asked yet in this conversation")
+        argument = dialog.line.read(dialog.assistant.messages[-2].content).strip()
+    if argument:
+        dialog.answer(dialog.assistant.edit(argument))
+
+
+def _undo(dialog: Dialog, _: str) -> None:
+    question = dialog.assistant.undo()
+    note(f"taken back: {question.content}")
+
+
+def _system(dialog: Dialog, argument: str) -> None:
+    if argument:
+        dialog.assistant.set_system(argument)
+    note(f"system message: {dialog.assistant.conversation.system or 'none'}")
+
+
+def _set(dialog: Dialog, argument: str) -> None:
+    name, _, value = argument.partition(" ")
+    if not name:
+        now = dialog.assistant.sampling
+        note(", ".join(f"{key} = {now.get(key, 'default')}" for key in SETTABLE))
+        return
+    if name not in SETTABLE:
+        near = difflib.get_close_matches(name, SETTABLE, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SETTABLE)}"
+        raise ConfigError(f"there is no setting {name!r}; {hint}")
+    try:
+        dialog.assistant.sampling[name] = SETTABLE[name].convert(value.strip(), None, None)
+    except click.BadParameter as error:
+        raise ConfigError(f"{name}: {error.message} Give it as /set {name} VALUE") from error
+    note(f"{name} = {dialog.assistant.sampling[name]}")
+
+
+def _file(dialog: Dialog, argument: str) -> None:
+    note(dialog.assistant.attach(_needed(argument, "/file PATH")))
+
+
+def _copy(dialog: Dialog, _: str) -> None:
+    if not dialog.assistant.messages:
+        raise ConfigError("there is no answer yet that could be copied")
+    answer = dialog.assistant.messages[-1].content
+    # OSC 52: the terminal itself fills the clipboard, over ssh and in tmux too.
+    sys.stderr.write(f"\x1b]52;c;{base64.b64encode(answer.encode()).decode()}\x07")
+    sys.stderr.flush()
+    note(f"{len(answer)} characters are in the clipboard, if this terminal allows it")
+
+
+def _remember(dialog: Dialog, argument: str) -> None:
+    dialog.assistant.remember(_needed(argument, "/remember TEXT"))
+    note("remembered")
+
+
+def _memories(dialog: Dialog, argument: str) -> None:
+    assistant = dialog.assistant
+    if argument:
+        word, _, value = argument.partition(" ")
+        if word != "budget":
+            raise ConfigError(f"/memories takes nothing or 'budget N', not {argument!r}")
+        assistant.memory_tokens = _number(value)
+    for memory in assistant.memories():
+        note(f"{memory.id:>4}  {memory.created[:10]}  {memory.text}")
+    spent = sum(use.tokens for use in assistant.used)
+    note(f"given with the last answer: {spent} of {assistant.memory_tokens} tokens")
+    for use in assistant.used:
+        note(f"  {' '.join(str(use).split())}")
+
+
+def _forget(dialog: Dialog, argument: str) -> None:
+    dialog.assistant.forget(_number(_needed(argument, "/forget N, as /memories counts")))
+    note("forgotten")
+
+
+def _stats(dialog: Dialog, _: str) -> None:
+    for line in lines_about(dialog.assistant.stats):
+        note(line)
+
+
+def _save(dialog: Dialog, argument: str) -> None:
+    path = Path(_needed(argument, "/save FILE.md or FILE.json")).expanduser()
+    export_file(path, [(dialog.assistant.conversation, dialog.assistant.messages)])
+    note(f"written to {path}")
+
+
+def show(messages: list[Message]) -> None:
+    """Prints messages that were said earlier."""
+    for message in messages:
+        note(f"{'> ' if message.role == 'user' else ''}{message.content}")
+        if message.cut == "stopped":
+            note("(stopped here)")
+
+
+COMMANDS: Mapping[str, Command] = {
+    "help": Command("", "this list", _help),
+    "new": Command("", "begin a new conversation", _new),
+    "resume": Command("[N]", "go on with conversation N, or with the last one", _resume),
+    "list": Command("[HOW MANY]", "conversations, newest first", _list),
+    "search": Command("WORDS", "find what was said in any conversation", _search),
+    "regen": Command("", "answer the last question anew", _regenerate),
+    "edit": Command("[TEXT]", "change the last question", _edit),
+    "undo": Command("", "take the last question and its answer back", _undo),
+    "system": Command("[TEXT]", "show or set the system message", _system),
+    "set": Command("[NAME VALUE]", "show or set how answers are sampled", _set),
+    "file": Command("PATH", "give the model a text file", _file),
+    "copy": Command("", "put the last answer into the clipboard", _copy),
+    "remember": Command("TEXT", "keep something in mind for good", _remember),
+    "memories": Command("[budget N]", "what is remembered, and what the last answer used", _memories),
+    "forget": Command("N", "forget a memory", _forget),
+    "stats": Command("", "figures of the last answer and of this session", _stats),
+    "save": Command("FILE", "write the conversation as .md or .json", _save),
+    "exit": Command("", "leave", _exit),
+}
+
+
+def run(dialog: Dialog, text: str) -> None:
+    """Runs a line that begins with a slash.
+
+    Raises:
+        AdedError: the command is unknown, or cannot do what was asked.
+    """
+    name, _, argument = text[1:].partition(" ")
+    if name not in COMMANDS:
+        near = next(_near(name), None)
+        hint = f"did you mean /{near}?" if near else "/help lists them"
+        raise ConfigError(f"no command /{name}; {hint}")
+    COMMANDS[name].run(dialog, argument.strip())
+
+
+def _near(name: str) -> Iterator[str]:
+    yield from (known for known in COMMANDS if name and known.startswith(name))
+    yield from difflib.get_close_matches(name, COMMANDS, 1)
+
+
+def _needed(argument: str, usage: str) -> str:
+    if not argument:
+        raise ConfigError(f"something is missing: {usage}")
+    return argument
+
+
+def _number(argument: str) -> int:
+    try:
+        return int(argument)
+    except ValueError:
+        raise ConfigError(f"{argument!r} is no number") from None
+
+
+def all_commands() -> list[tuple[str, str]]:
+    """(name, what it does) of all commands."""
+    return [(name, command.about) for name, command in COMMANDS.items()]

@@ -1,0 +1,70 @@
+"""Memories: short texts that the user wants remembered.
+
+Knows rows of texts. Does not know to whom they are given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aded_edge.store.conversations import storable
+from aded_edge.store.database import StoreFile
+
+
+@dataclass(frozen=True)
+class MemoryNote:
+    """A memory.
+
+    Attributes:
+        id: its number.
+        text: what is remembered.
+        created: since when, UTC.
+    """
+
+    id: int
+    text: str
+    created: str
+
+
+class Memories:
+    """All memories of a store. Every method raises StoreError where SQLite reports a fault.
+
+    Args:
+        file: the open store.
+    """
+
+    def __init__(self, file: StoreFile) -> None:
+        self._file = file
+
+    def add(self, text: str) -> MemoryNote:
+        """Remembers a text; one that is remembered already is not doubled."""
+        text = storable(text)
+        with self._file.writing() as conn:
+            conn.execute("INSERT INTO memories (text) VALUES (?) ON CONFLICT DO NOTHING", (text,))
+            return MemoryNote(*conn.execute(f"{_MEMORIES} WHERE text = ?", (text,)).fetchone())
+
+    def remove(self, number: int) -> bool:
+        """Forgets a memory; False if there is none of this number."""
+        with self._file.writing() as conn:
+            removed = conn.execute("DELETE FROM memories WHERE id = ?", (number,)).rowcount
+        self._file.checkpoint()  # what was forgotten shall not stay in the log
+        return bool(removed)
+
+    def all(self) -> list[MemoryNote]:
+        """All of them, oldest first."""
+        with self._file.reading() as conn:
+            return [MemoryNote(*row) for row in conn.execute(f"{_MEMORIES} ORDER BY id")]
+
+    def match(self, query: str, limit: int) -> list[MemoryNote]:
+        """Those that a query of FTS5 finds, best first (BM25); "" finds nothing."""
+        if not query:
+            return []
+        with self._file.reading() as conn:
+            return [MemoryNote(*row) for row in conn.execute(_MATCH, (query, limit))]
+
+
+_MEMORIES = "SELECT id, text, created FROM memories"
+
+_MATCH = """
+    SELECT m.id, m.text, m.created FROM memories_fts JOIN memories AS m ON m.id = memories_fts.rowid
+    WHERE memories_fts MATCH ? ORDER BY memories_fts.rank LIMIT ?"""

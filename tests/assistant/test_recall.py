@@ -1,0 +1,81 @@
+"""Recall: what matches, within the budget."""
+
+import pytest
+
+from aded_edge.assistant.recall import Used, cited, given, recall, shared, standing
+from aded_edge.store import Conversation, Document, MemoryNote, Message, Store
+
+
+def size(text):
+    return len(text.split())
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "store.db") as store:
+        yield store
+
+
+def asked(store, question, budget=1000, known=(), attached=()):
+    return recall(question, store, attached, size, budget, 0, known)
+
+
+def test_all_kinds_are_found_files_first(store):
+    store.notes.put(Document("/n/tides.md", "1", 1, 1), [(3, "spring tides and the moon")])
+    store.memories.add("I measure tides at the moon pier")
+    said = [Message("user", "tides follow the moon")]
+    store.conversations.add(Conversation(0, "u", "tides", "m"), said)
+    found = asked(store, "Why do tides follow the moon?")
+    assert [use.kind for use in found] == ["file", "memory", "conversation"]
+    assert found[0].where == "/n/tides.md:3"
+    assert str(found[0]) == "[file, /n/tides.md:3] spring tides and the moon"
+    assert str(found[2]).startswith("[earlier conversation, 20")
+    assert all(use.tokens == size(str(use)) for use in found)
+
+
+def test_one_common_word_is_not_enough(store):
+    store.memories.add("the moon is made of cheese")
+    assert asked(store, "Which tides does the moon make in spring?") == []
+    assert len(asked(store, "moon?")) == 1
+
+
+def test_the_budget_is_kept(store):
+    for n in range(9):
+        store.memories.add(f"moon tides number {n}")
+    found = asked(store, "moon tides", budget=15)
+    assert 0 < sum(use.tokens for use in found) <= 15
+    assert asked(store, "moon tides", budget=0) == []
+
+
+def test_what_is_known_is_not_given_again(store):
+    store.memories.add("moon tides")
+    found = asked(store, "moon tides")
+    assert asked(store, "moon tides", known=found) == []
+
+
+def test_standing_memories_are_the_newest_that_fit():
+    memories = [MemoryNote(n, f"memory {n}", "2026") for n in range(5)]
+    assert [use.where for use in standing(memories, size, 6)] == ["2", "3", "4"]
+
+
+def test_a_question_without_finds_is_itself():
+    assert given("why?", []) == "why?"
+    assert given("why?", [Used("file", "text", "a.md:1", "", 3)]).endswith("a.md:1] text\n\nwhy?")
+
+
+def test_an_answer_cites_what_it_drew_on():
+    uses = [
+        Used("file", "The harbour closes at nine in winter.", "/n/harbour.md:4", "", 9),
+        Used("file", "Bread needs flour and water.", "/n/bread.md:1", "", 9),
+        Used("memory", "harbour closes nine winter", "1", "", 9),
+    ]
+    answer = "In winter it closes at nine o'clock, the harbour."
+    assert cited(answer, "When does it shut?", uses) == ("/n/harbour.md:4",)
+    assert cited("I do not know.", "harbour closes nine winter?", uses) == ()
+    assert cited("See bread.md.", "?", uses) == ("/n/bread.md:1",)
+
+
+def test_forms_of_a_word_agree():
+    assert shared(["measured", "tide"], "measuring the tides") == 1
+    assert shared(["closing"], "it closed") == 0
+    assert shared(["closing"], "it closing") == 1

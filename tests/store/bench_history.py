@@ -1,0 +1,75 @@
+"""Times a store of 10,000 conversations: python -m tests.store.bench_history [CONVERSATIONS].
+
+Prints what a search, a list and an opening take, as medians, and how large the file is. The words
+are drawn from a Zipf distribution, as words are.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from aded_edge.store import Conversation, Message, Store, any_of, terms
+
+TURNS = 5
+WORDS = 60
+VOCABULARY = 20_000
+
+
+def main() -> None:
+    """Fills a store, and times it."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "store.db"
+        fill(path, count)
+        megabytes = path.stat().st_size / 1e6
+        print(f"{count} conversations, {2 * count * TURNS} messages, {megabytes:.0f} MB")
+        print(f"open: {timed(lambda: Store.open(path).close()):.1f} ms")
+        with Store.open(path) as store:
+            said = store.conversations
+            print(f"list of 20: {timed(lambda: said.list(20)):.1f} ms")
+            for words in ("w19999", "w500", "w20 w50", "w5", "w1"):
+                found = len(said.search(words))
+                print(f"search {words!r}: {timed(lambda: said.search(words)):.1f} ms ({found})")  # noqa: B023
+            query = any_of(terms("w30 w300 w3000 w7000 w12000"))
+            print(f"recall of 5 words: {timed(lambda: said.match(query, 12)):.1f} ms")
+        command = [sys.executable, "-m", "aded_edge", "history", "list", "--store", str(path)]
+        took = timed(lambda: subprocess.run(command, check=True, capture_output=True), 5)
+        print(f"`history list`, the whole process: {took / 1000:.2f} s")
+
+
+def fill(path: Path, count: int) -> None:
+    """Writes conversations, many to a transaction."""
+    rng = np.random.default_rng(0)
+    with Store.open(path) as store, store._file.writing() as conn:
+        from aded_edge.store.conversations import _KEEP, _MESSAGE, _row
+
+        for number in range(count):
+            one = Conversation(0, f"{number:032x}", f"title {number}", "a model")
+            values = (one.uid, one.title, one.model, None, "", "", 0, "", "")
+            (at,) = conn.execute(_KEEP, values).fetchone()
+            ranks = np.minimum(rng.zipf(1.2, (2 * TURNS, WORDS)), VOCABULARY - 1)
+            for i, row in enumerate(ranks):
+                text = " ".join(f"w{rank}" for rank in row)
+                conn.execute(_MESSAGE, _row(at, Message(("user", "assistant")[i % 2], text)))
+
+
+def timed(work: Callable[[], object], times: int = 15) -> float:
+    """Median milliseconds."""
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        took.append(1000 * (time.perf_counter() - began))
+    return statistics.median(took)
+
+
+if __name__ == "__main__":
+    main()

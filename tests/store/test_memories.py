@@ -1,0 +1,28 @@
+"""Memories: kept once, found by their words, forgotten for good."""
+
+from __future__ import annotations
+
+from aded_edge.store import Store, any_of, terms
+
+
+def test_a_memory_is_kept_once_and_forgotten(store: Store) -> None:
+    first = store.memories.add("my dog is called Rex")
+    assert store.memories.add("my dog is called Rex") == first
+    second = store.memories.add("I live in Bonn")
+    assert [memory.text for memory in store.memories.all()] == ["my dog is called Rex", "I live in Bonn"]
+    assert store.memories.remove(first.id) is True
+    assert store.memories.remove(first.id) is False
+    assert store.memories.all() == [second]
+    assert store.memories.match('"rex"', 9) == []
+
+
+def test_a_question_finds_what_shares_its_words(store: Store) -> None:
+    dog = store.memories.add("my dog is called Rex")
+    store.memories.add("I live in Bonn")
+    assert store.memories.match(any_of(terms("What is the name of my dog?")), 9) == [dog]
+    assert store.memories.match(any_of(terms("What is this?")), 9) == []
+
+
+def test_words_that_say_nothing_are_no_terms() -> None:
+    assert terms("What would you do with the Zebra and the zebra in 1984?") == ["zebra", "1984"]
+    assert len(terms(" ".join(f"word{i}" for i in range(99)))) == 12
