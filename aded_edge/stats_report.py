@@ -80,7 +80,9 @@ def draw(conversations: Sequence[Day], png: Path) -> None:
     places = range(1, len(conversations) + 1)
     axes.plot(places, [day.speedup or 1.0 for day in conversations], "o-", color="#0072B2")
     axes.axhline(1.0, color="#7F7F7F", linewidth=1)
-    axes.set(xlabel="conversation, oldest first", ylabel="speed over plain decoding", ylim=(0, None))
+    axes.set(
+        xlabel="conversation, oldest first", ylabel="speed over plain decoding", ylim=(0, None)
+    )
     axes.set_title("What was learned makes answers faster")
     try:
         figure.savefig(png, dpi=150)

@@ -26,7 +26,7 @@ from ..decode.stats import Stats
 from ..errors import AdedError, ConfigError, StoreError
 from ..llama import Llama
 from ..settings import Persona, load_settings
-from ..store import Conversation, Hit, Message, Notes, Store, default_store_path, title_of
+from ..store import Conversation, Hit, Message, Store, default_store_path, title_of
 from . import recall
 from .documents import passages, put, read_text, refresh
 from .kv_states import KVStates
@@ -46,9 +46,16 @@ WHOLE = 3
 
 _REMEMBER = re.compile(r"\s*(?:please\s+)?remember\s+(?:that\s+|:\s*)(.+)", re.I | re.S)
 
-_FIGURES = (
-    "prompt_tokens tokens steps drafted accepted seconds_prompt seconds seconds_plain".split()
-)
+_FIGURES = [
+    "prompt_tokens",
+    "tokens",
+    "steps",
+    "drafted",
+    "accepted",
+    "seconds_prompt",
+    "seconds",
+    "seconds_plain",
+]
 
 T = TypeVar("T")
 
@@ -135,7 +142,7 @@ class Assistant:
             PromptError: the message does not fit into the context.
             AdedError: the model's chat template or llama.cpp refuses the conversation.
         """
-        yield from self._answer(Message("user", text), replaces=0)
+        yield from self._answer(Message("user", text))
 
     def regenerate(self) -> Generator[str, None, None]:
         """Answers the last question anew; the new answer takes the old one's place.
@@ -144,7 +151,9 @@ class Assistant:
             ConfigError: nothing was asked yet.
         """
         question = self._last_question()
-        yield from self._answer(question, replaces=2, seed=int.from_bytes(os.urandom(4), "little"))
+        uses = [use for use in self.used if use not in self._window.standing]
+        seed = int.from_bytes(os.urandom(4), "little")
+        yield from self._answer(question, 2, uses, {**self.sampling, "seed": seed})
 
     def edit(self, text: str) -> Generator[str, None, None]:
         """Asks another question in the place of the last one.
@@ -153,7 +162,7 @@ class Assistant:
             ConfigError: nothing was asked yet.
         """
         self._last_question()
-        yield from self._answer(Message("user", text), replaces=2)
+        yield from self._answer(Message("user", text), 2)
 
     def undo(self) -> Message:
         """Takes the last question and its answer back; returns the question.
@@ -239,9 +248,16 @@ class Assistant:
         """
         if not self._writable().memories.remove(number):
             raise ConfigError(f"there is no memory {number}; /memories lists them")
-        gone = str(number)
-        self._window.standing = [use for use in self._window.standing if use.where != gone]
-        self._given = [use for use in self._given if use.where != gone or use.kind != "memory"]
+        for use in self._window.standing:
+            if use.where == str(number):
+                self._window.standing.remove(use)
+                break
+        # Its text is gone from the disk; it must not come back from the context.
+        store = self._store
+        if store is not None and self.conversation.id:
+            self.messages = self._try(
+                lambda: store.conversations.messages(self.conversation)
+            ) or list(self.messages)
 
     def memories(self) -> list[Any]:
         """All memories, oldest first."""
@@ -267,7 +283,10 @@ class Assistant:
             self._attached = Store.in_memory()
         put(self._attached.notes, file, text.encode(), text)
         pieces = sum(1 for _ in passages(text))
-        return f"{file.name}: {tokens} tokens in {pieces} passages; each question gets those it matches"
+        return (
+            f"{file.name}: {tokens} tokens in {pieces} passages; each question gets those that it "
+            "matches"
+        )
 
     @property
     def stats(self) -> Stats:
@@ -307,18 +326,22 @@ class Assistant:
     # --- one turn -------------------------------------------------------------------------------
 
     def _answer(
-        self, question: Message, replaces: int, seed: int | None = None
+        self,
+        question: Message,
+        replaces: int = 0,
+        uses: list[Used] | None = None,
+        sampling: Mapping[str, Any] | None = None,
     ) -> Generator[str, None, None]:
         messages = self.messages[: len(self.messages) - replaces]
-        uses = self._recall(question.content)
-        question = replace(question, given=question.given or self._with_files(question, uses))
         summarized = min(self.conversation.summarized, len(messages))
         begun = replace(self.conversation, summarized=summarized)
+        if uses is None:  # it was not asked before
+            uses = self._recall(question.content, messages[summarized:])
+            question = replace(question, given=self._with_files(question, uses))
         begun, chat = self._window.fit(begun, messages, question.given or question.content)
-        sampling = self.sampling if seed is None else {**self.sampling, "seed": seed}
         said: list[str] = []
         cut: str | None = "stopped"
-        stream = self._stream(chat, sampling)
+        stream = self._stream(chat, sampling or self.sampling)
         try:
             for piece, reason in stream:
                 if reason is not None:
@@ -334,7 +357,6 @@ class Assistant:
                     question = replace(question, given=None)
                 self.conversation, self.messages = begun, messages
                 self.used = [*self._window.standing, *uses]
-                self._given += uses
                 self._files = []
                 sources = recall.cited(answer, question.content, uses)
                 self._write_turn([question, self._said(answer, cut, sources)], replaces)
@@ -362,25 +384,30 @@ class Assistant:
             "assistant", answer, None, cut, model, stats.tokens, figures, sources=sources
         )
 
-    def _recall(self, question: str) -> list[Used]:
-        """What is given with a question: what matches it, and memories that are new."""
+    def _recall(self, question: str, context: Sequence[Message]) -> list[Used]:
+        """What matches a question, and is not in the context yet."""
         store = self._store
         self._refresh_notes()
-        if not self.messages:
+        if not context:
             self._stand()
         budget = self.memory_tokens - sum(use.tokens for use in self._window.standing)
         if budget <= 0:
             return []
         attached = [self._attached.notes] if self._attached is not None else []
-        known = [*self._window.standing, *self._given]
-        return (
-            self._try(
-                lambda: recall.recall(
-                    question, store, attached, self._size, budget, self.conversation.id, known
-                )
+        known = [use.text for use in self._window.standing]
+        known += [message.given or message.content for message in context]
+        found = self._try(
+            lambda: recall.recall(
+                question,
+                store,
+                attached,
+                self._size,
+                budget,
+                self.conversation.id,
+                "\n".join(known),
             )
-            or []
         )
+        return found or []
 
     def _with_files(self, question: Message, uses: Sequence[Used]) -> str:
         parts = [f"File {file.name}:\n{text}\n" for file, text in self._files]
@@ -409,7 +436,6 @@ class Assistant:
     def _take_up(self, conversation: Conversation, messages: list[Message]) -> None:
         self.conversation, self.messages = conversation, messages
         self.used: list[Used] = []
-        self._given: list[Used] = []  # what is in the context with earlier questions
         self._files: list[tuple[Path, str]] = []  # attached whole, not asked about yet
         self._attached: Store | None = None
         self._missed = False  # the store lacks some of the messages
@@ -425,9 +451,7 @@ class Assistant:
     def _write_turn(self, turn: list[Message], replaces: int) -> None:
         self.messages = [*self.messages, *turn]
         if not self.conversation.title:
-            self.conversation = replace(
-                self.conversation, title=title_of(self.messages[0].content)
-            )
+            self.conversation = replace(self.conversation, title=title_of(self.messages[0].content))
         self._forget_summary_of_undone()
         # What could not be written before is written now, with all that it lacks.
         new = self.messages if self._missed else turn

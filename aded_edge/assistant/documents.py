@@ -134,9 +134,7 @@ def _unchanged(path: Path, size: int, before: Document) -> bool:
         return False
 
 
-def _read(
-    notes: Notes, path: Path, size: int, before: Document | None, skipped: Skipped
-) -> bool:
+def _read(notes: Notes, path: Path, size: int, before: Document | None, skipped: Skipped) -> bool:
     """Keeps a document's new state; False if it is none."""
     if size > MOST_BYTES:
         skipped.counts["too large"] += 1

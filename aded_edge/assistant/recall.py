@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..store import MemoryNote, Notes, Store, any_of, terms
 
@@ -76,7 +76,7 @@ def recall(
     size: Size,
     budget: int,
     conversation: int,
-    known: Iterable[Used],
+    known: str,
 ) -> list[Used]:
     """What matches a question: files first, then memories, then earlier conversations.
 
@@ -87,7 +87,7 @@ def recall(
         size: tokens of a text.
         budget: tokens that may be given.
         conversation: the number of the running one, which is left out.
-        known: what the model has in its context already.
+        known: what the model has in its context already, as one text.
 
     Raises:
         StoreError: the store cannot be read.
@@ -105,11 +105,11 @@ def recall(
         for hit in store.conversations.match(query, _LOOKED_AT, conversation):
             text = hit.content if size(hit.content) <= budget // 4 else hit.snippet
             found.append(Used("conversation", " ".join(text.split()), hit.title, hit.created, 0))
-    return _fitting(found, words, size, budget, {use.text for use in known})
+    return _fitting(found, words, size, budget, known)
 
 
 def _fitting(
-    found: Sequence[Used], words: Sequence[str], size: Size, budget: int, known: set[str]
+    found: Sequence[Used], words: Sequence[str], size: Size, budget: int, known: str
 ) -> list[Used]:
     needed = min(_LEAST_SHARED, len(words))
     fitting = []
@@ -118,8 +118,8 @@ def _fitting(
             continue
         tokens = size(str(use))
         if tokens <= budget:
-            fitting.append(Used(use.kind, use.text, use.where, use.date, tokens))
-            known.add(use.text)
+            fitting.append(replace(use, tokens=tokens))
+            known += f"\n{use.text}"
             budget -= tokens
     return fitting
 
@@ -141,8 +141,7 @@ def cited(answer: str, question: str, uses: Iterable[Used]) -> tuple[str, ...]:
     sources = dict.fromkeys(
         use.where
         for use in uses
-        if use.kind == "file"
-        and (_name(use.where) in answer or shared(own, use.text) >= _CITED)
+        if use.kind == "file" and (_name(use.where) in answer or shared(own, use.text) >= _CITED)
     )
     return tuple(sources)
 

@@ -101,7 +101,9 @@ def run(
         folder = Path(name)
         # The cold ones know what evaluations cost, and nothing else; so that is measured here.
         store = folder / f"{COLD}.db"
-        Llama(model, store=store, n_ctx=ctx, n_threads=threads, n_threads_batch=threads, verbose=False).close()
+        Llama(
+            model, store=store, n_ctx=ctx, n_threads=threads, n_threads_batch=threads, verbose=False
+        ).close()
         for session in days:
             with ExitStack() as stack:
                 kinds = {
@@ -189,4 +191,3 @@ def speedups(result: Mapping[str, Any], kind: str) -> list[float]:
     }
     days = sorted({row["day"] for row in result["rows"]})
     return [speed[day, kind] / speed[day, PLAIN] if speed[day, PLAIN] else 1.0 for day in days]
-

@@ -89,8 +89,8 @@ def show(result: dict[str, Any], console: Console) -> None:
         )
     console.print(table)
     console.print(
-        f"Median of the first week {median(kept[:WEEK]):.2f}x, of the last {median(kept[-WEEK:]):.2f}x "
-        f"plain decoding; with an empty matrix every day {median(cold[-WEEK:]):.2f}x."
+        f"Median of the first week {median(kept[:WEEK]):.2f}x, of the last "
+        f"{median(kept[-WEEK:]):.2f}x plain decoding; with an empty matrix every day {median(cold[-WEEK:]):.2f}x."
     )
 
 

@@ -46,9 +46,7 @@ _LAST = -1
 @click.option("--top-k", type=SETTABLE["top_k"], default=40, show_default=True)
 @click.option("--min-p", type=SETTABLE["min_p"], default=0.05, show_default=True)
 @click.option("--seed", type=SETTABLE["seed"], help="Default: another every time.")
-@click.option(
-    "--max-tokens", type=SETTABLE["max_tokens"], help="Default: what the context holds."
-)
+@click.option("--max-tokens", type=SETTABLE["max_tokens"], help="Default: what the context holds.")
 @click.option("--ctx", type=click.IntRange(64), default=4096, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Default: the physical cores, about.")
 @click.option("--gpu-layers", type=click.IntRange(-1), default=-1, help="Default: all.")
@@ -109,7 +107,9 @@ def _from_settings(context: click.Context, options: dict[str, Any]) -> dict[str,
             try:
                 options[name] = param.type.convert(said[name], param, context)
             except click.BadParameter as error:
-                raise ConfigError(f"config file: {name} = {said[name]!r}: {error.message}") from error
+                raise ConfigError(
+                    f"config file: {name} = {said[name]!r}: {error.message}"
+                ) from error
     return options
 
 

@@ -199,7 +199,9 @@ COMMANDS: Mapping[str, Command] = {
     "file": Command("PATH", "give the model a text file", _file),
     "copy": Command("", "put the last answer into the clipboard", _copy),
     "remember": Command("TEXT", "keep something in mind for good", _remember),
-    "memories": Command("[budget N]", "what is remembered, and what the last answer used", _memories),
+    "memories": Command(
+        "[budget N]", "what is remembered, and what the last answer used", _memories
+    ),
     "forget": Command("N", "forget a memory", _forget),
     "stats": Command("", "figures of the last answer and of this session", _stats),
     "save": Command("FILE", "write the conversation as .md or .json", _save),

@@ -149,7 +149,10 @@ class Thoughts:
                 yield self._thinking, before
             self._held, self._thinking = after, not self._thinking
         kept = _begun(self._held, tag)
-        text, self._held = self._held[: len(self._held) - kept], self._held[len(self._held) - kept :]
+        text, self._held = (
+            self._held[: len(self._held) - kept],
+            self._held[len(self._held) - kept :],
+        )
         if text:
             yield self._thinking, text
 
@@ -172,12 +175,15 @@ def split_blocks(text: str) -> tuple[str, str]:
         marks = re.match(r"\s{0,3}(`{3,}|~{3,})", line.group())
         if marks and (not fence or marks[1].startswith(fence)):
             fence = "" if fence else marks[1]
-        # A list that goes on behind an empty line would begin to count anew.
-        rest = text[line.end() :]
-        if not fence and not line.group().strip() and re.match(r"\S", rest):
-            if not re.match(r"[-*+] |\d+[.)] ", rest) and not re.fullmatch(r"[-*+\d.)]{1,3}", rest):
-                end = line.end()
+        if not fence and not line.group().strip() and _begins_anew(text[line.end() :]):
+            end = line.end()
     return text[:end], text[end:]
+
+
+def _begins_anew(rest: str) -> bool:
+    """Whether a block begins here. A list that goes on must not begin to count anew."""
+    goes_on = re.match(r"[-*+] |\d+[.)] ", rest) or re.fullmatch(r"[-*+\d.)]{1,3}", rest)
+    return bool(re.match(r"\S", rest)) and not goes_on
 
 
 def summary(stats: Stats) -> str:

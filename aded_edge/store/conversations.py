@@ -180,7 +180,9 @@ class Conversations:
 
     def list(self, limit: int = 20, offset: int = 0) -> list[Conversation]:
         """Those talked in last, first."""
-        return self._conversations("ORDER BY c.updated DESC, c.id DESC LIMIT ? OFFSET ?", limit, offset)
+        return self._conversations(
+            "ORDER BY c.updated DESC, c.id DESC LIMIT ? OFFSET ?", limit, offset
+        )
 
     def get(self, number: int) -> Conversation | None:
         """The one with this number."""

@@ -112,6 +112,7 @@ class StoreFile:
             _check_schema(self.db, self.path)
         self._conn.execute("PRAGMA foreign_keys = ON")
         self._conn.execute("PRAGMA synchronous = NORMAL")
+        self._conn.execute("PRAGMA secure_delete = ON")  # what was deleted is no longer there
         self._conn.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
         if self.read_only:
             self._conn.execute("PRAGMA query_only = ON")

@@ -44,11 +44,17 @@ class Memories:
             return MemoryNote(*conn.execute(f"{_MEMORIES} WHERE text = ?", (text,)).fetchone())
 
     def remove(self, number: int) -> bool:
-        """Forgets a memory; False if there is none of this number."""
+        """Forgets a memory, also where models were given it; False if there is none.
+
+        What the user himself said in a conversation is that conversation's.
+        """
         with self._file.writing() as conn:
-            removed = conn.execute("DELETE FROM memories WHERE id = ?", (number,)).rowcount
+            row = conn.execute("SELECT text FROM memories WHERE id = ?", (number,)).fetchone()
+            if row is not None:
+                conn.execute("DELETE FROM memories WHERE id = ?", (number,))
+                conn.execute(_UNGIVE, (*row, *row))
         self._file.checkpoint()  # what was forgotten shall not stay in the log
-        return bool(removed)
+        return row is not None
 
     def all(self) -> list[MemoryNote]:
         """All of them, oldest first."""
@@ -64,6 +70,10 @@ class Memories:
 
 
 _MEMORIES = "SELECT id, text, created FROM memories"
+
+_UNGIVE = """
+    UPDATE messages SET given = replace(given, ?, '(forgotten)')
+    WHERE given IS NOT NULL AND instr(given, ?) > 0"""
 
 _MATCH = """
     SELECT m.id, m.text, m.created FROM memories_fts JOIN memories AS m ON m.id = memories_fts.rowid

@@ -88,7 +88,9 @@ class Notes:
             if passages is not None:
                 conn.execute("DELETE FROM passages WHERE document = ?", (number,))
                 rows = [(number, line, text) for line, text in passages]
-                conn.executemany("INSERT INTO passages (document, line, text) VALUES (?, ?, ?)", rows)
+                conn.executemany(
+                    "INSERT INTO passages (document, line, text) VALUES (?, ?, ?)", rows
+                )
 
     def remove(self, paths: Sequence[str]) -> None:
         """Forgets documents."""

@@ -1,7 +1,8 @@
 """The matrix store as the rest of the package sees it: one object for one file.
 
 Knows where the file lies by default and what can be asked of it. Does not know how: `database.py`
-keeps the file, `matrix.py`, `costs.py`, `conversations.py`, `memories.py` and `notes.py` its contents.
+keeps the file; `matrix.py`, `costs.py`, `conversations.py`, `memories.py` and `notes.py` keep what
+is in it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A history and its KV in a file.
 
 llama.cpp writes and reads the state of sequence 0; before it stands what the state depends on,
-because llama.cpp itself looks at the architecture only and takes another model's numbers for its own.
+because llama.cpp itself looks at the architecture only, and would take another model's numbers.
 
 Knows llama.cpp's states and files. Does not know when one is worth keeping.
 """

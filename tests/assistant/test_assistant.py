@@ -226,6 +226,16 @@ def test_a_memory_made_meanwhile_is_given_when_it_matches(assistant, say):
     assert assistant.used == []  # it is in the context already
 
 
+def test_what_is_forgotten_is_gone_from_the_context_and_the_disk(assistant, say, tmp_path):
+    say(assistant, "Hello.")
+    assistant.remember("the user likes green tea")
+    say(assistant, "Is green tea good?")
+    assistant.forget(1)
+    assert "likes green tea" not in "".join(m.given or "" for m in assistant.messages)
+    assistant.close()
+    assert b"likes green tea" not in (tmp_path / "store.db").read_bytes()
+
+
 def test_earlier_conversations_are_given_with_their_date(assistant, say):
     say(assistant, "The lighthouse of Eckmuehl has 307 steps.")
     assistant.new()
@@ -342,7 +352,7 @@ def test_a_saved_kv_is_taken_up_and_says_the_same(open_assistant, say, tmp_path)
     say(assistant, "Once upon a time there was a fox.")
     tokens = assistant.llama.n_tokens
     assistant.close()
-    (state,) = (tmp_path / "kv").iterdir()
+    (_state,) = (tmp_path / "kv").iterdir()
     again = open_assistant()
     again.resume()
     assert again.llama.n_tokens == tokens

@@ -7,10 +7,26 @@ import pytest
 from aded_edge.chat.commands import COMMANDS, run
 from aded_edge.errors import ConfigError
 
-ASKED = (
-    "help new resume list search regen edit undo system set file copy remember memories forget "
-    "stats save exit"
-).split()
+ASKED = [
+    "help",
+    "new",
+    "resume",
+    "list",
+    "search",
+    "regen",
+    "edit",
+    "undo",
+    "system",
+    "set",
+    "file",
+    "copy",
+    "remember",
+    "memories",
+    "forget",
+    "stats",
+    "save",
+    "exit",
+]
 
 
 class Nobody:

@@ -63,7 +63,8 @@ def test_markdown_is_drawn_once_for_good(monkeypatch):
     monkeypatch.setattr("aded_edge.chat.output._REDRAW", 0.0)
     text = printed(list(ANSWER))
     final = text.rsplit("\x1b[2K", 1)[-1]
-    assert "**" not in text and "```" not in final
+    assert "**" not in text
+    assert "```" not in final
     assert "Title" in text
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h")  # the cursor comes back
 

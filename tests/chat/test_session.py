@@ -153,7 +153,7 @@ def test_ctrl_c_keeps_what_was_said_and_marks_it(model_path, home, store):
     chat.prompt()
     chat.leave()
     with Store.open(store) as kept:
-        question, answer = kept.conversations.messages(kept.conversations.get(1))
+        _question, answer = kept.conversations.messages(kept.conversations.get(1))
     assert answer.cut == "stopped"
     assert answer.content
 
@@ -164,7 +164,9 @@ def test_a_paste_of_many_lines_is_one_message(model_path, home, store):
     chat.say("", "tokens/s")
     chat.leave()
     with Store.open(store) as kept:
-        assert kept.conversations.messages(kept.conversations.get(1))[0].content == "one\ntwo\nthree"
+        assert (
+            kept.conversations.messages(kept.conversations.get(1))[0].content == "one\ntwo\nthree"
+        )
 
 
 def test_what_is_private_leaves_nothing(model_path, home, store):

@@ -67,7 +67,9 @@ def test_the_last_one_talked_in_comes_first(store: Store) -> None:
 
 @pytest.mark.parametrize("words", ["tides moon", "TIDE", "moon", "tid", "mo"])
 def test_words_are_found_in_other_forms_and_begun(store: Store, words: str) -> None:
-    kept = begin(store, "u1", "Why are there tides?", "The moon pulls the sea.\nTides follow the moon.")
+    kept = begin(
+        store, "u1", "Why are there tides?", "The moon pulls the sea.\nTides follow the moon."
+    )
     begin(store, "u2", "What is bread?", "Flour and water.")
     assert {hit.conversation for hit in store.conversations.search(words)} == {kept.id}
 
@@ -125,7 +127,7 @@ def test_figures_by_day_and_conversation(store: Store) -> None:
 
 
 def test_ten_thousand_conversations_are_searched_at_once(store: Store) -> None:
-    """Not timed: that every search comes from the index is what makes it quick (bench_history.py)."""
+    """Not timed (bench_history.py does): a search that comes from the index is quick."""
     begin(store, "u1", "Why are there tides?", "The moon.")
     with store.conversations._file.reading() as conn:
         from aded_edge.store.conversations import _SEARCH

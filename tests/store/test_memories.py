@@ -9,7 +9,10 @@ def test_a_memory_is_kept_once_and_forgotten(store: Store) -> None:
     first = store.memories.add("my dog is called Rex")
     assert store.memories.add("my dog is called Rex") == first
     second = store.memories.add("I live in Bonn")
-    assert [memory.text for memory in store.memories.all()] == ["my dog is called Rex", "I live in Bonn"]
+    assert [memory.text for memory in store.memories.all()] == [
+        "my dog is called Rex",
+        "I live in Bonn",
+    ]
     assert store.memories.remove(first.id) is True
     assert store.memories.remove(first.id) is False
     assert store.memories.all() == [second]
