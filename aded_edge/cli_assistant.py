@@ -153,3 +153,31 @@ def stats(store: str, days: int, json_: bool, png: Path | None) -> None:
 @click.group()
 def models() -> None:
     """Models on this machine, and those of a hub: list, fetch, remove."""
+
+
+@models.command("list")
+@JSON
+def models_list(json_: bool) -> None:
+    """List the models in models/ and in the hub's cache."""
+    from . import models_report
+
+    models_report.show(as_json=json_)
+
+
+@models.command("fetch")
+@click.argument("reference")
+def models_fetch(reference: str) -> None:
+    """Fetch hf:owner/repo[:file or quantisation], or the default model by its name."""
+    from . import models_report
+
+    models_report.fetch(reference)
+
+
+@models.command("remove")
+@click.argument("reference")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def models_remove(reference: str, yes: bool) -> None:
+    """Remove a model from models/ or from the hub's cache."""
+    from . import models_report
+
+    models_report.remove(reference, yes=yes)

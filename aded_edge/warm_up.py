@@ -50,6 +50,7 @@ def _reach_all() -> None:
     budget = CostBudget(CostCurve({1: 1.0, 2: 1.0}))
     budget.cut(draft)
     budget.observe(1, 1.0)
+    budget.settle(1, 1)
     top = top_candidates(np.zeros((1, 64), np.float32))
     drafter.learn(Step(draft, text[:0], text[:1], text[:1], text[:1], *top))
     PaperDrafter(matrix=matrix, spans=spans).draft(text, 0, 8)

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,10 @@ class Machine:
     def fails_to_resolve(self, reference, **env):
         return self.fails(f"models.resolve({reference!r})", **env)
 
+    def partials(self):
+        """What broken downloads left."""
+        return list((self.home / "hub").rglob("*.incomplete"))
+
     def left_in_cache(self):
         """All files but locks, and huggingface_hub's own notes."""
         files = [path for path in (self.home / "hub").rglob("*") if path.is_file()]
@@ -126,6 +131,16 @@ def hub():
 @pytest.fixture
 def machine(hub, folder, tmp_path):
     return Machine(hub.url, tmp_path / "home", folder)
+
+
+def wait_for(true, seconds=30):
+    """Whether it becomes true."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 # --- which of a repo's files ----------------------------------------------------------------
@@ -279,11 +294,9 @@ def test_a_killed_download_is_gone_on_with_by_the_next_run(hub, machine):
     hub.hold_at = 2_500_000
     process = machine.start(f"models.resolve('hf:{REPO}')")
     assert hub.held.wait(30)
-    partials = (machine.home / "hub").rglob("*.incomplete")
-    deadline = [path for path in partials if wait_for(lambda: path.stat().st_size)]
+    assert wait_for(lambda: any(path.stat().st_size for path in machine.partials()))
     process.kill()
     process.communicate(timeout=30)
-    assert len(deadline) == 1
     hub.go_on.set()
     hub.hold_at = None
 
@@ -292,7 +305,7 @@ def test_a_killed_download_is_gone_on_with_by_the_next_run(hub, machine):
     assert path.read_bytes() == FILES["tiny-Q4_K_M.gguf"]
     assert [file for file, _, _ in hub.sent] == ["tiny-Q4_K_M.gguf"] * 2
     assert hub.sent[1][1] > 0
-    assert not list((machine.home / "hub").rglob("*.incomplete"))
+    assert machine.partials() == []
 
 
 def test_a_download_that_stays_broken_is_one_line_and_keeps_what_came(hub, machine):
@@ -311,7 +324,7 @@ def test_a_download_that_stays_broken_is_one_line_and_keeps_what_came(hub, machi
 def test_what_arrives_damaged_is_not_kept(hub, machine):
     hub.break_at = [2_500_000] + [0] * 10
     machine.fails_to_resolve(f"hf:{REPO}")
-    (partial,) = (machine.home / "hub").rglob("*.incomplete")
+    (partial,) = machine.partials()
     partial.write_bytes(bytes(partial.stat().st_size))
     hub.break_at = []
 
@@ -750,15 +763,3 @@ def test_remove_asks_and_takes_no_for_an_answer(folder, monkeypatch, capsys, tmp
 
     models_report.remove("one", yes=False)
     assert not path.exists()
-
-
-def wait_for(true, seconds=30):
-    """Whether it becomes true."""
-    import time
-
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True

@@ -88,9 +88,10 @@ def show(result: dict[str, Any], console: Console) -> None:
             f"{one['identical']} of {one['answers']}",
         )
     console.print(table)
+    first, last, empty = (median(x) for x in (kept[:WEEK], kept[-WEEK:], cold[-WEEK:]))
     console.print(
-        f"Median of the first week {median(kept[:WEEK]):.2f}x, of the last "
-        f"{median(kept[-WEEK:]):.2f}x plain decoding; with an empty matrix every day {median(cold[-WEEK:]):.2f}x."
+        f"Median of the first week {first:.2f}x, of the last {last:.2f}x plain decoding; with an "
+        f"empty matrix every day {empty:.2f}x."
     )
 
 

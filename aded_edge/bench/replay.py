@@ -173,6 +173,7 @@ class Replay:
         tally = Tally(answers=1)
         text = np.concatenate((turn.prompt, turn.answer))
         self.drafter.read(turn.prompt)
+        self._budget.begin()
         place = len(turn.prompt)  # of the root
         self._teach(DraftTree.empty(), text[place : place + 1], (), text, place, turn)
         while place < len(text) - 1:
@@ -185,6 +186,7 @@ class Replay:
             emitted = text[place + 1 : place + 2 + len(path)]
             place += len(emitted)
             self._teach(draft, emitted, path, text, place, turn)
+            budget.settle(len(tree) + 1, len(emitted))
             self._count(tally, tree, len(path), len(emitted))
         self._learn(least=1)
         tally.plain = tally.tokens * self._costs[1]

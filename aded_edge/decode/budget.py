@@ -4,6 +4,10 @@ Cuts a draft at the width with the most expected tokens per second by the cost c
 is a normal answer. A rare probe evaluates what seems not worth it, so that the curve and the
 calibration stay true when nothing has been drafted for long, or nothing but drafts.
 
+What drafts may lose is bounded in each answer: they play from a purse, which holds a share of the
+plain steps so far and all that drafts have won. So an answer that cannot be foreseen costs hardly
+more than plain decoding, however short it is, and what is nearly certain needs no purse.
+
 Does not know tokens, nor where the probabilities come from.
 """
 
@@ -14,11 +18,20 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..draft.kernel import kernel
-from ..draft.tree import DraftTree
+from ..draft.tree import ROOT, DraftTree
 from .cost_curve import CostCurve
 
 MARGIN = 1.12
 """A draft must promise this much over plain decoding: what drafting itself costs, and doubt."""
+
+PURSE = 0.1
+"""Plain steps that drafts may lose at the beginning of an answer ..."""
+
+PURSE_SHARE = 0.03
+"""... and what each plain step adds."""
+
+MOST_PURSE = 8.0
+"""What was won long ago is no reason to lose now."""
 
 PROBE_SHARE = 0.005
 """The share of the time that probes may take."""
@@ -35,18 +48,21 @@ _PROBED = (2, 4, 8)
 
 
 @kernel
-def _best_nodes(probs: Any, widths: Any, ratios: Any) -> int:
+def _best_nodes(probs: Any, parents: Any, widths: Any, ratios: Any, purse: float) -> int:
     best_nodes = 0
     best_speed = MARGIN
     tokens = 1.0
+    missed = 1.0  # how likely none of the nodes so far is accepted
     nodes = 0
     for i in range(widths.size):
         # A tree that ends between two measured widths pays for the wider one.
         while nodes < min(widths[i] - 1, probs.size):
             tokens += probs[nodes]
+            if parents[nodes] == ROOT:
+                missed -= probs[nodes]
             nodes += 1
         speed = tokens / ratios[i]
-        if speed > best_speed:
+        if speed > best_speed and missed * (ratios[i] - 1.0) <= purse:
             best_speed = speed
             best_nodes = nodes
         if nodes == probs.size:
@@ -76,8 +92,16 @@ class Budget(Protocol):
         """The part of the draft that is worth evaluating."""
         ...
 
+    def begin(self) -> None:
+        """An answer begins."""
+        ...
+
     def observe(self, width: int, seconds: float) -> None:
         """An evaluation of this width took so long."""
+        ...
+
+    def settle(self, width: int, emitted: int) -> None:
+        """An evaluation of this width brought so many tokens."""
         ...
 
 
@@ -93,6 +117,7 @@ class CostBudget:
         self._probe = 0  # which of them is next
         self._due = self._until_probe()  # plain steps before it
         self._observed = 0
+        self._purse = PURSE
 
     @property
     def plain_seconds(self) -> float:
@@ -105,7 +130,8 @@ class CostBudget:
         # Twice `worth` is what the first node must promise at least: mostly that is all there is
         # to look at.
         if len(tree) and tree.probs[0] >= 2 * self.worth:
-            nodes = _best_nodes(tree.probs, self.curve.widths, self.curve.ratios)
+            curve = self.curve
+            nodes = _best_nodes(tree.probs, tree.parents, curve.widths, curve.ratios, self._purse)
         if nodes:
             self._plain_steps = 0
             self._drafts += 1
@@ -117,6 +143,18 @@ class CostBudget:
         self._drafts = 0
         self._plain_steps += 1
         return tree.prefix(self._nodes_to_probe(len(tree)))
+
+    def begin(self) -> None:
+        """What drafts won in the last answer is not lost in this one."""
+        self._purse = PURSE
+
+    def settle(self, width: int, emitted: int) -> None:
+        """Plain steps fill the purse, and so do drafts that win; others empty it."""
+        if width == 1:
+            self._purse += PURSE_SHARE
+        else:
+            self._purse += emitted - self.curve.ratio(width)
+        self._purse = min(self._purse, MOST_PURSE)
 
     def observe(self, width: int, seconds: float) -> None:
         """Keeps the curve up to date."""
@@ -175,5 +213,11 @@ class FixedBudget:
         """The tree itself."""
         return tree
 
+    def begin(self) -> None:
+        """Nothing changes."""
+
     def observe(self, width: int, seconds: float) -> None:
+        """Nothing to learn."""
+
+    def settle(self, width: int, emitted: int) -> None:
         """Nothing to learn."""

@@ -77,6 +77,11 @@ class CostCurve:
         self._before = (1, 0.0)  # the last step's width and seconds
         self._places = {int(w): place for place, w in enumerate(self.widths)}
 
+    def ratio(self, width: int) -> float:
+        """Cost relative to width 1 of the next width that is measured, or of the widest."""
+        place = min(int(np.searchsorted(self.widths, width)), len(self.widths) - 1)
+        return float(self.ratios[place])
+
     def seconds(self) -> dict[int, float]:
         """Width -> seconds, as it stands now."""
         return {width: self.scale * float(self.ratios[i]) for width, i in self._places.items()}

@@ -114,6 +114,7 @@ class Loop:
         target = self.target
         self.meter = meter = meter or Meter()
         meter.resume()
+        self.budget.begin()
         # The prompt's evaluation is a step without a draft.
         draft, walk, logits = DraftTree.empty(), Walk(DraftTree.empty()), target.logits()
         last = target.history[-1:].copy()  # a step may be kept longer than this history
@@ -138,6 +139,7 @@ class Loop:
                     meter.lap("accepting")
                     self._teach(draft, walk, known)
                     accepted, emitted = len(walk.path), len(walk.emitted)
+                    self.budget.settle(len(tree) + 1, emitted)
                     meter.step(len(tree), accepted, emitted, self.budget.plain_seconds)
         finally:
             self._learn(least=1)
