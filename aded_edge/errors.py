@@ -3,7 +3,7 @@
     AdedError
     ├── ConfigError (ValueError)         an option whose value cannot be used
     ├── ModelError (ValueError)          a model file that is missing, damaged or no GGUF
-    ├── ModelFetchError                  the default model could not be downloaded
+    ├── ModelFetchError                  a model could not be downloaded
     ├── EvaluationError (RuntimeError)   llama.cpp refused to evaluate a batch
     ├── PromptError (ValueError)         a prompt that the context cannot hold
     ├── StoreError                       the matrix store cannot be read or written
@@ -30,7 +30,7 @@ class ModelError(AdedError, ValueError):
 
 
 class ModelFetchError(AdedError):
-    """The default model could not be downloaded."""
+    """A model could not be downloaded."""
 
 
 class EvaluationError(AdedError, RuntimeError):

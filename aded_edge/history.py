@@ -74,7 +74,10 @@ def read_file(path: Path) -> list[Kept]:
     try:
         if text.lstrip().startswith("{"):
             return [_kept(one, one.pop("messages")) for one in json.loads(text)["conversations"]]
-        return list(_from_markdown(text))
+        kept = list(_from_markdown(text))
+        if not kept:
+            raise ValueError("it holds none")
+        return kept
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path} is no conversation that aded-edge exported ({error}); give a .md or .json "
@@ -149,7 +152,7 @@ def _from_markdown(text: str) -> Iterator[Kept]:
             about, messages = None, []
         elif lines is not None:
             lines.append(line)
-    if about is not None or not text.strip():
+    if about is not None:
         raise ValueError("its end is missing")
 
 

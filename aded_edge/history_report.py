@@ -41,7 +41,7 @@ def opened(store: str, write: bool = False) -> Iterator[Store]:
 def list_(store: str, limit: int, json_: bool) -> None:
     """Prints conversations, newest first."""
     with opened(store) as file:
-        found = file.conversations.list(limit)
+        found = file.conversations.recent(limit)
         count = file.conversations.count()
     if json_:
         click.echo(json.dumps([asdict(one) for one in found], ensure_ascii=False))
@@ -96,7 +96,7 @@ def search(store: str, words: Sequence[str], limit: int, json_: bool) -> None:
 def export(store: str, numbers: Sequence[int], out: Path | None, json_: bool) -> None:
     """Writes conversations to a file or to stdout; without numbers all of them."""
     with opened(store) as file:
-        wanted = numbers or [one.id for one in file.conversations.list(-1)]
+        wanted = numbers or [one.id for one in file.conversations.recent(-1)]
         kept = [_find(file, number) for number in wanted]
     if out is not None:
         export_file(out, kept)

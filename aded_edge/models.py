@@ -2,7 +2,7 @@
 
 Of a hub's repo the file that is missing is fetched into the hub's cache, where other tools look
 too; what is there is used without asking anybody. huggingface_hub itself begins a broken download
-anew since its version 1.20, so the bytes are fetched here, and its cache only takes them over.
+anew in its newer versions, so the bytes are fetched here, and its cache only takes them over.
 
 Knows file names, the models folder and the hub's cache. Knows nothing of what a GGUF file holds,
 of llama.cpp, nor of tables. huggingface_hub is imported where a hub is meant and nowhere else: it
@@ -427,7 +427,7 @@ def _append(url: str, partial: Path, have: int, bar: Any) -> None:
         goes_on = response.status_code == 206  # 200 is the whole file, from its beginning
         with partial.open("ab" if goes_on else "wb") as file:
             bar.n = have if goes_on else 0
-            for block in response.iter_bytes(_BLOCK):
+            for block in response.iter_bytes():  # as they come: what came is kept
                 file.write(block)
                 bar.update(len(block))
             file.flush()
@@ -459,7 +459,8 @@ def _explained(repo: str) -> Iterator[None]:
         raise ModelError(f"{repo} cannot be a repo's name; write hf:owner/repo") from error
     except errors.OfflineModeIsEnabled as error:
         raise _Unreachable(
-            f"HF_HUB_OFFLINE is set and {repo} is not cached; unset it to fetch"
+            f"HF_HUB_OFFLINE is set, so {repo} is not fetched; unset it, or take what "
+            "'aded-edge models list' shows"
         ) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
@@ -635,31 +636,39 @@ def remove(model: Model) -> int:
         ModelError: a file cannot be removed.
     """
     try:
-        if model.repo is None:
-            return sum(_unlink(path) for path in model.files)
-        return _remove_from_cache(model.files, _repo_folder(model.repo))
+        freed = _remove_from_cache(model) if model.repo else sum(map(_unlink, model.files))
     except OSError as error:
-        raise ModelError(
-            f"cannot remove {error.filename or model.path}: {error.strerror or error}; check who "
-            "owns it and whether a program has it open"
-        ) from error
-
-
-def _remove_from_cache(files: Sequence[Path], folder: Path) -> int:
-    blobs = {_blob(path) for path in files if path.is_symlink()}
-    freed = sum(_unlink(path) for path in files)
-    left = [path for path in folder.glob("snapshots/**/*") if not path.is_dir()]
-    used = {_blob(path) for path in left if path.is_symlink()}
-    freed += sum(_unlink(blob) for blob in blobs - used if blob.parent == folder / "blobs")
-    if not left:
-        shutil.rmtree(folder)
-        shutil.rmtree(folder.parent / ".locks" / folder.name, ignore_errors=True)
+        raise _kept(model, error.strerror or str(error)) from error
+    if any(map(os.path.lexists, model.files)):  # huggingface_hub only warns
+        raise _kept(model, "not permitted")
     return freed
 
 
-def _blob(link: Path) -> Path:
-    # One step only: the blob may be a link itself, to what several repos share.
-    return Path(os.path.normpath(link.parent / link.readlink()))
+def _kept(model: Model, reason: str) -> ModelError:
+    return ModelError(
+        f"cannot remove {model.path}: {reason}; check who owns it and whether a program has it open"
+    )
+
+
+def _remove_from_cache(model: Model) -> int:
+    from huggingface_hub import scan_cache_dir
+
+    cache = scan_cache_dir()
+    for repo in cache.repos:
+        files = {file for revision in repo.revisions for file in revision.files}
+        doomed = {file for file in files if file.file_path in model.files}
+        if doomed:
+            commits = [revision.commit_hash for revision in repo.revisions]
+            everything = doomed == files
+            plan = cache.delete_revisions(*commits) if everything else cache.delete_files(*doomed)
+            plan.execute()
+            return plan.expected_freed_size
+    # A broken download is no file of the repo yet.
+    freed = sum(map(_unlink, model.files))
+    folder = model.path.parent.parent
+    if not any(folder.glob("snapshots/*")):
+        shutil.rmtree(folder)
+    return freed
 
 
 def _unlink(path: Path) -> int:

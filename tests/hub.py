@@ -1,8 +1,8 @@
 """A small hub on this machine: what huggingface_hub asks of huggingface.co, and no more.
 
-Large files lie elsewhere, as on the real one: their address redirects to a store that knows no
-repos. The hub keeps a record of what was asked, can break or hold a download in its middle, and
-can be shut down.
+Files lie elsewhere, as large ones of the real one do: their address redirects to a store with
+another name, which knows no repos. The hub keeps a record of what was asked, can break or hold a
+download in its middle, and can be shut down.
 """
 
 import contextlib
@@ -18,10 +18,14 @@ class Hub(ThreadingHTTPServer):
 
     Attributes:
         repos: {"owner/repo": {"file": content}}; may be changed at any time.
-        gated: repos whose files are refused, though their list is not.
+        gated: repos whose files are refused to whoever lacks the `token`, though their list
+            is not.
         claimed: {"file": size} that the hub claims against the truth.
+        asked: (verb, path) of each request, in order.
         sent: (file, first byte, bytes sent) of each download, in order.
+        tokens_at_store: what was shown there, which has no business with it.
         break_at: the next downloads end at these bytes, counted from the file's beginning.
+        ranges: downloads may begin at any byte; else they all begin at the first.
         hold_at: downloads wait at this byte until `go_on` is set; `held` tells that one does.
     """
 
@@ -31,10 +35,13 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.repos = {}
         self.gated = set()
+        self.token = "hf_abcdef"
         self.claimed = {}
         self.sent = []
         self.asked = []
+        self.tokens_at_store = set()
         self.break_at = []
+        self.ranges = True
         self.hold_at = None
         self.held = threading.Event()
         self.go_on = threading.Event()
@@ -56,7 +63,7 @@ class Hub(ThreadingHTTPServer):
     @contextlib.contextmanager
     def running(self):
         """Serves until the end, or until `stop`."""
-        thread = threading.Thread(target=self.serve_forever)
+        thread = threading.Thread(target=self.serve_forever, args=(0.02,))
         thread.start()
         try:
             yield self
@@ -109,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         hub = self.server
         if repo not in hub.repos:
             self._refuse(401, "RepoNotFound")
-        elif repo in hub.gated:
+        elif repo in hub.gated and self.headers["Authorization"] != f"Bearer {hub.token}":
             self._refuse(401, "GatedRepo")
         elif file not in hub.repos[repo]:
             self._refuse(404, "EntryNotFound")
@@ -117,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = hub.repos[repo][file]
             digest = hashlib.sha256(content).hexdigest()
             headers = {
-                "Location": f"{hub.url}/store/{digest}",
+                "Location": f"http://localhost:{hub.server_port}/store/{digest}",
                 "X-Repo-Commit": hub.commit(repo),
                 "X-Linked-ETag": f'"{digest}"',
                 "X-Linked-Size": hub.claimed.get(file, len(content)),
@@ -133,12 +140,13 @@ class _Handler(BaseHTTPRequestHandler):
             for file, content in repo.items()
             if hashlib.sha256(content).hexdigest() == digest
         )
-        asked = self.headers.get("Range", "bytes=0-")
+        asked = self.headers.get("Range", "bytes=0-") if hub.ranges else "bytes=0-"
         start = int(asked.removeprefix("bytes=").partition("-")[0])
         headers = {"ETag": f'"{digest}"', "Content-Length": len(content) - start}
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         end = hub.break_at.pop(0) if hub.break_at else len(content)
+        hub.tokens_at_store.add(self.headers["Authorization"])
         hub.sent.append((file, start, max(end - start, 0)))
         self.close_connection = True
         self._send(206 if start else 200, headers)

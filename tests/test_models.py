@@ -23,9 +23,13 @@ from tests.hub import Hub
 
 REPO = "someone/Tiny-GGUF"
 
-CODE = """
-import sys
+CODE = f"""
+import sys, types
 from pathlib import Path
+
+# The package without its __init__, which loads all of it: that would take most of the time here.
+package = sys.modules["aded_edge"] = types.ModuleType("aded_edge")
+package.__path__ = [{str(Path(models.__file__).parent)!r}]
 from aded_edge import models, models_report
 from aded_edge.errors import AdedError
 
@@ -35,7 +39,8 @@ models._PAUSE = 0.01
 try:
     exec(sys.argv[2])
 except AdedError as error:
-    sys.exit(f"{type(error).__name__}: {error}")
+    public = [kind.__name__ for kind in type(error).__mro__ if not kind.__name__.startswith("_")]
+    sys.exit(f"{{public[0]}}: {{error}}")
 """
 
 
@@ -74,8 +79,8 @@ class Machine:
             "HF_HOME": str(home),
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
-            "NO_PROXY": "127.0.0.1",
-            "no_proxy": "127.0.0.1",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
         }
 
     def start(self, code, **env):
@@ -261,6 +266,18 @@ def test_fetch_asks_for_the_newest_and_resolve_does_not(hub, machine):
     assert machine.resolve(reference) == fetched
 
 
+def test_what_main_was_last_comes_before_what_was_fetched_last(hub, machine):
+    reference = f"hf:{REPO}:Q8_0"
+    first = machine.resolve(reference)
+    hub.repos[REPO]["tiny-Q8_0.gguf"] = weights("a mistake", 4000)
+    mistake = Path(machine.run(f"print(models.fetch({reference!r}))"))
+    hub.repos[REPO]["tiny-Q8_0.gguf"] = FILES["tiny-Q8_0.gguf"]
+    assert machine.run(f"print(models.fetch({reference!r}))") == str(first)
+    assert mistake.parent.stat().st_mtime > first.parent.stat().st_mtime
+
+    assert machine.resolve(reference) == first
+
+
 def test_other_tools_find_it_and_we_find_theirs(hub, machine):
     theirs = "import huggingface_hub as h; print(h.hf_hub_download({!r}, {!r}))"
     ours = machine.resolve(f"hf:{REPO}:Q4_0")
@@ -319,6 +336,24 @@ def test_a_download_that_stays_broken_is_one_line_and_keeps_what_came(hub, machi
     hub.sent.clear()
     assert machine.resolve(f"hf:{REPO}").read_bytes() == FILES["tiny-Q4_K_M.gguf"]
     assert hub.sent[0][1] > 0
+
+
+def test_a_hub_that_always_begins_at_the_first_byte_is_put_up_with(hub, machine):
+    hub.ranges = False
+    hub.break_at = [2_500_000]
+
+    assert machine.resolve(f"hf:{REPO}").read_bytes() == FILES["tiny-Q4_K_M.gguf"]
+    assert [start for _, start, _ in hub.sent] == [0, 0]
+
+
+def test_more_than_the_whole_is_no_beginning(hub, machine):
+    hub.break_at = [2_500_000] + [0] * 10
+    machine.fails_to_resolve(f"hf:{REPO}")
+    (partial,) = machine.partials()
+    partial.write_bytes(bytes(len(FILES["tiny-Q4_K_M.gguf"]) + 1))
+    hub.break_at = []
+
+    assert machine.resolve(f"hf:{REPO}").read_bytes() == FILES["tiny-Q4_K_M.gguf"]
 
 
 def test_what_arrives_damaged_is_not_kept(hub, machine):
@@ -386,7 +421,8 @@ def test_what_is_cached_is_used_when_the_user_wants_no_network(hub, machine):
     assert machine.resolve(f"hf:{REPO}", HF_HUB_OFFLINE="1") == there
     line = machine.fails_to_resolve(f"hf:{REPO}:Q4_0", HF_HUB_OFFLINE="1")
     assert line == (
-        f"ModelFetchError: HF_HUB_OFFLINE is set and {REPO} is not cached; unset it to fetch"
+        f"ModelFetchError: HF_HUB_OFFLINE is set, so {REPO} is not fetched; unset it, or take "
+        "what 'aded-edge models list' shows"
     )
     assert hub.asked == []
 
@@ -433,6 +469,15 @@ def test_a_gated_repo_tells_how_to_get_in(hub, machine):
         f"ModelFetchError: {REPO} is gated; accept its terms on {hub.url}/{REPO}, then run "
         "'hf auth login' or set HF_TOKEN"
     )
+
+
+def test_a_token_opens_a_gated_repo(hub, machine):
+    hub.gated.add(REPO)
+    path = machine.resolve(f"hf:{REPO}", HF_TOKEN=hub.token)
+    assert path.read_bytes() == FILES["tiny-Q4_K_M.gguf"]
+    assert hub.tokens_at_store == {None}
+    # Opened once, it is used without a token, and without asking.
+    assert machine.resolve(f"hf:{REPO}") == path
 
 
 def test_a_repo_that_is_not_there(hub, machine):
@@ -589,6 +634,7 @@ def listed(machine):
 def test_list_names_what_resolve_takes(hub, machine, folder):
     hub.repos["other/Two"] = {"a-Q8_0.gguf": b"GGUFa", "b-Q8_0.gguf": b"GGUFbb", "c.gguf": b"GGUF"}
     (folder / "own.gguf").write_bytes(b"GGUF own")
+    (folder / ".own.gguf.partial.gguf").write_bytes(b"GGUF hidden")
     for reference in (f"hf:{REPO}", "hf:other/Two:a-Q8_0.gguf", "hf:other/Two:b-Q8_0.gguf"):
         machine.resolve(reference)
 

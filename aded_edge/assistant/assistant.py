@@ -44,7 +44,7 @@ MEMORY_SHARE = 8
 WHOLE = 3
 """A file of up to a third of the context is attached whole; of a larger one, what matches."""
 
-_REMEMBER = re.compile(r"\s*(?:please\s+)?remember\s+(?:that\s+|:\s*)(.+)", re.I | re.S)
+_REMEMBER = re.compile(r"\s*(?:please\s+)?remember(?:\s+that\s+|\s*:\s*)(.+)", re.I | re.S)
 
 _FIGURES = [
     "prompt_tokens",
@@ -128,6 +128,12 @@ class Assistant:
         self._window = Window(self.llama, overflow, self._size)
         self._states = KVStates(kv_folder)
         self._refreshed = float("-inf")
+        self.conversation = Conversation(0, "", "", "")
+        self.messages: list[Message] = []
+        self.used: list[Used] = []
+        self._files: list[tuple[Path, str]] = []  # attached whole, not asked about yet
+        self._attached: Store | None = None
+        self._missed = False  # the store lacks some of the messages
         self.new()
 
     # --- talking --------------------------------------------------------------------------------
@@ -218,7 +224,7 @@ class Assistant:
     def conversations(self, limit: int = 20) -> list[Conversation]:
         """Those talked in last, first."""
         store = self._store
-        return (store and self._try(lambda: store.conversations.list(limit))) or []
+        return (store and self._try(lambda: store.conversations.recent(limit))) or []
 
     def search(self, text: str, limit: int = 20) -> list[Hit]:
         """Messages of all conversations that hold every word of a text, best first."""
@@ -434,17 +440,14 @@ class Assistant:
     # --- keeping --------------------------------------------------------------------------------
 
     def _take_up(self, conversation: Conversation, messages: list[Message]) -> None:
+        if self._attached is not None:
+            self._attached.close()
         self.conversation, self.messages = conversation, messages
-        self.used: list[Used] = []
-        self._files: list[tuple[Path, str]] = []  # attached whole, not asked about yet
-        self._attached: Store | None = None
-        self._missed = False  # the store lacks some of the messages
+        self.used, self._files, self._attached, self._missed = [], [], None, False
         self._stand()
         self.llama.belongs_to(conversation.uid)
 
     def _leave(self) -> None:
-        if not hasattr(self, "conversation"):
-            return
         if self.kept and self.messages and self.conversation.id:
             self._states.save(self.llama, self.conversation.uid)
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,7 +25,7 @@ from .output import note
 if TYPE_CHECKING:
     from .dialog import Dialog
 
-SETTABLE: Mapping[str, click.ParamType] = {
+SETTABLE: Mapping[str, click.ParamType[Any]] = {
     "temperature": click.FloatRange(0),
     "top_p": click.FloatRange(0, 1),
     "top_k": click.IntRange(0),

@@ -175,10 +175,10 @@ class Conversations:
 
     def latest(self) -> Conversation | None:
         """The one that was talked in last."""
-        found = self.list(1)
+        found = self.recent(1)
         return found[0] if found else None
 
-    def list(self, limit: int = 20, offset: int = 0) -> list[Conversation]:
+    def recent(self, limit: int = 20, offset: int = 0) -> list[Conversation]:
         """Those talked in last, first."""
         return self._conversations(
             "ORDER BY c.updated DESC, c.id DESC LIMIT ? OFFSET ?", limit, offset
@@ -253,7 +253,9 @@ class Conversations:
             return [Conversation(*row) for row in rows]
 
     def _keep(self, conn: sqlite3.Connection, c: Conversation) -> int:
-        values = (c.uid, c.title, c.model, c.persona, c.system, c.summary, c.summarized)
+        texts = [storable(text) for text in (c.title, c.model, c.system, c.summary)]
+        title, model, system, summary = texts
+        values = (c.uid, title, model, c.persona, system, summary, c.summarized)
         (number,) = conn.execute(_KEEP, (*values, c.created, c.updated)).fetchone()
         return int(number)
 

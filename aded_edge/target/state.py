@@ -49,7 +49,7 @@ def save(llama: llama_cpp.Llama, path: Path) -> None:
                 file.write(_MAGIC + _key(llama))
                 file.write(np.asarray([tokens.size, written], "<i8").tobytes())
                 file.write(tokens.tobytes())
-                file.write(memoryview(state[:written]))
+                file.write(state[:written].tobytes())
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)

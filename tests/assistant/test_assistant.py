@@ -254,7 +254,8 @@ def test_without_a_budget_nothing_is_given(open_assistant, say):
     assert assistant.used == []
 
 
-def test_a_small_file_is_given_whole_and_a_large_one_in_part(assistant, say, tmp_path):
+def test_a_small_file_is_given_whole_and_a_large_one_in_part(open_assistant, say, tmp_path):
+    assistant = open_assistant(n_ctx=2048, memory_tokens=900)  # a token is a byte here
     small, large = tmp_path / "small.txt", tmp_path / "large.txt"
     small.write_text("The code is 4711.")
     large.write_text("\n\n".join(f"Paragraph {n}: " + "filler words " * 8 for n in range(90)))

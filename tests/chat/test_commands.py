@@ -34,6 +34,7 @@ class Nobody:
 
     messages = ()
     sampling = {"temperature": 0.2}  # noqa: RUF012
+    search = forget = None
 
 
 class Talk:

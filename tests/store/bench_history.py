@@ -34,7 +34,7 @@ def main() -> None:
         print(f"open: {timed(lambda: Store.open(path).close()):.1f} ms")
         with Store.open(path) as store:
             said = store.conversations
-            print(f"list of 20: {timed(lambda: said.list(20)):.1f} ms")
+            print(f"list of 20: {timed(lambda: said.recent(20)):.1f} ms")
             for words in ("w19999", "w500", "w20 w50", "w5", "w1"):
                 found = len(said.search(words))
                 print(f"search {words!r}: {timed(lambda: said.search(words)):.1f} ms ({found})")  # noqa: B023

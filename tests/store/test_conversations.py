@@ -56,8 +56,8 @@ def test_a_turn_takes_the_place_of_the_last_one(store: Store) -> None:
 def test_the_last_one_talked_in_comes_first(store: Store) -> None:
     first = begin(store, "u1", "one", "1")
     second = begin(store, "u2", "two", "2")
-    assert [c.id for c in store.conversations.list()] == [second.id, first.id]
-    assert [c.id for c in store.conversations.list(1, 1)] == [first.id]
+    assert [c.id for c in store.conversations.recent()] == [second.id, first.id]
+    assert [c.id for c in store.conversations.recent(1, 1)] == [first.id]
     latest = store.conversations.latest()
     assert latest is not None
     assert latest.id == second.id
@@ -99,7 +99,7 @@ def test_deleting_takes_everything_back_that_can_be(store: Store, path: Path) ->
     model.add(ledger(3))
     assert store.conversations.delete(kept) is True
     assert numbers(model.load()[0]) == [2, 3]
-    assert [c.id for c in store.conversations.list()] == [other.id]
+    assert [c.id for c in store.conversations.recent()] == [other.id]
     assert store.conversations.search("xyzzy") == []
     assert store.conversations.messages(kept) == []
 

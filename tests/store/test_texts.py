@@ -55,8 +55,8 @@ from aded_edge.store import LearnedText, Store, matrix
 from {samples} import ledger
 store = Store.open(Path(sys.argv[1]))
 real = matrix.ModelStore._insert
-def insert(self, conn, learned, place):
-    part = real(self, conn, learned, place)
+def insert(self, *arguments):
+    part = real(self, *arguments)
     os.kill(os.getpid(), signal.SIGKILL)
 matrix.ModelStore._insert = insert
 store.model("fingerprint", "a model").add(ledger(2), [LearnedText("b" * 64, "b.md", 7)])
