@@ -318,7 +318,17 @@ def speed(nodes, probs, seconds):
     return (1.0 + math.fsum(probs[:nodes])) * seconds[1] / seconds[width]
 
 
-def best_speed(probs, seconds):
-    """The best of all trees, plain decoding unless a draft promises the margin."""
-    best = max(speed(nodes, probs, seconds) for nodes in range(len(probs) + 1))
+def best_speed(probs, seconds, purse=math.inf):
+    """The best of all trees, plain decoding unless a draft promises the margin.
+
+    A draft whose nodes all hang from the root may lose no more than the purse holds.
+    """
+
+    def loss(nodes):
+        width = min((w for w in seconds if w > nodes), default=math.inf)
+        cost = seconds.get(width, math.inf) / seconds[1]
+        return (1.0 - math.fsum(probs[:nodes])) * (cost - 1.0)
+
+    allowed = [n for n in range(1, len(probs) + 1) if purse == math.inf or loss(n) <= purse]
+    best = max((speed(nodes, probs, seconds) for nodes in allowed), default=1.0)
     return best if best > MARGIN else 1.0

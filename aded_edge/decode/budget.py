@@ -27,7 +27,7 @@ MARGIN = 1.12
 PURSE = 0.1
 """Plain steps that drafts may lose at the beginning of an answer ..."""
 
-PURSE_SHARE = 0.03
+PURSE_SHARE = 0.05
 """... and what each plain step adds."""
 
 MOST_PURSE = 8.0
@@ -39,6 +39,9 @@ PROBE_SHARE = 0.005
 PLAIN_EVERY = 256
 """After so many drafts in a row two steps are plain: width 1 always competes, and the first of
 them still pays for the change of the width."""
+
+_DOUBT = 1.5
+"""A step that seems to cost so much more or less than the curve says was disturbed."""
 
 _REFRESH = 64
 """Observations after which it is looked up anew which widths can pay."""
@@ -118,6 +121,7 @@ class CostBudget:
         self._due = self._until_probe()  # plain steps before it
         self._observed = 0
         self._purse = PURSE
+        self._seconds = 0.0  # that the last evaluation took, if anybody measures
 
     @property
     def plain_seconds(self) -> float:
@@ -153,12 +157,16 @@ class CostBudget:
         if width == 1:
             self._purse += PURSE_SHARE
         else:
-            self._purse += emitted - self.curve.ratio(width)
+            # What it really cost, as far as that can be true of one step.
+            cost = self.curve.ratio(width)
+            seen = self._seconds / self.curve.scale if self._seconds else cost
+            self._purse += emitted - min(max(seen, cost / _DOUBT), cost * _DOUBT)
         self._purse = min(self._purse, MOST_PURSE)
 
     def observe(self, width: int, seconds: float) -> None:
         """Keeps the curve up to date."""
         self.curve.observe(width, seconds)
+        self._seconds = seconds
         self._observed += 1
         if self._observed % _REFRESH == 0:
             self.most_nodes, self.worth = self._useful()

@@ -255,9 +255,12 @@ class Conversations:
     def _keep(self, conn: sqlite3.Connection, c: Conversation) -> int:
         texts = [storable(text) for text in (c.title, c.model, c.system, c.summary)]
         title, model, system, summary = texts
-        values = (c.uid, title, model, c.persona, system, summary, c.summarized)
-        (number,) = conn.execute(_KEEP, (*values, c.created, c.updated)).fetchone()
-        return int(number)
+        # Not an upsert, which would use up a number at every turn.
+        values = (model, c.persona, system, summary, c.summarized, c.uid)
+        row = conn.execute(_UPDATE, values).fetchone()
+        if row is None:
+            row = conn.execute(_INSERT, (*values, title, c.created, c.updated)).fetchone()
+        return int(row[0])
 
 
 def title_of(text: str) -> str:
@@ -308,13 +311,15 @@ _CONVERSATIONS = """
         (SELECT count(*) FROM messages WHERE conversation = c.id), c.created, c.updated
     FROM conversations AS c"""
 
-_KEEP = f"""
+_UPDATE = f"""
+    UPDATE conversations
+    SET model = ?, persona = ?, system = ?, summary = ?, summarized = ?, updated = {_NOW}
+    WHERE uid = ? RETURNING id"""
+
+_INSERT = f"""
     INSERT INTO conversations
-        (uid, title, model, persona, system, summary, summarized, created, updated)
+        (model, persona, system, summary, summarized, uid, title, created, updated)
     VALUES (?, ?, ?, ?, ?, ?, ?, coalesce(nullif(?, ''), {_NOW}), coalesce(nullif(?, ''), {_NOW}))
-    ON CONFLICT (uid) DO UPDATE SET model = excluded.model, persona = excluded.persona,
-        system = excluded.system, summary = excluded.summary, summarized = excluded.summarized,
-        updated = {_NOW}
     RETURNING id"""
 
 _MESSAGE = f"""

@@ -5,7 +5,6 @@ pexpect types and reads; prompt_toolkit and rich draw as they do for people.
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import pytest
 
 from aded_edge.store import Store
 
-PATIENCE = 240
+PATIENCE = 60
 
 
 @pytest.fixture
@@ -52,8 +51,10 @@ class Session:
 
     def prompt(self):
         """Waits until it asks for a message."""
-        self.child.expect(r"> ")
-        self.child.expect(r"context \d+ of \d+")  # the line at the bottom: it is drawn whole
+        # prompt_toolkit asks where the cursor is, and draws the line at the bottom when it knows.
+        self.child.expect(r"\x1b\[6n")
+        self.child.send("\x1b[5;1R")
+        self.child.expect(r"context \d+ of \d+")
 
     def say(self, text, *words):
         """Types a line, and waits for words in what comes back."""
@@ -99,7 +100,7 @@ def test_a_day_with_the_assistant(model_path, home, tmp_path):
     chat.say("/memories", "I live in Bonn", "my dog is called Rex", r"\d+ of 128 tokens")
     chat.say(f"/file {notes}", "given whole")
     chat.say("When does the harbour office close in winter?", "tokens/s")
-    chat.say("/stats", "last answer: .*tokens/s", "this session:")
+    chat.say("/stats", r"last answer: \d+ tokens", "this session:")
     chat.say(f"/save {tmp_path / 'saved.md'}", "written to")
     chat.say("/new", "a new conversation")
     chat.say("What is bread made of?", "tokens/s")
@@ -111,12 +112,12 @@ def test_a_day_with_the_assistant(model_path, home, tmp_path):
     chat.leave()
 
     listed = json.loads(history(home, "history", "list", "--json"))
-    assert [one["title"][:16] for one in listed] == ["What is the capi", "What is bread ma"]
+    assert [one["title"][:16] for one in listed] == ["What is bread ma", "What is the capi"]
     assert "capital of France" in history(home, "history", "search", "capital")
     exported = history(home, "history", "export", "1")
-    assert exported == (tmp_path / "saved.md").read_text() or "## You" in exported
-    assert re.search(r"speedup", history(home, "stats"))
-    assert "I live in Bonn" not in exported.split("<!--")[0]
+    assert exported.startswith("# What is the capital of France?")
+    assert "harbour office" in exported
+    assert "speedup" in history(home, "stats")
     history(home, "history", "delete", "2", "--yes")
     assert len(json.loads(history(home, "history", "list", "--json"))) == 1
 

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aded_edge.decode.budget import MARGIN, PLAIN_EVERY, CostBudget, FixedBudget
+from aded_edge.decode.budget import (
+    MARGIN,
+    MOST_PURSE,
+    PLAIN_EVERY,
+    PURSE,
+    PURSE_SHARE,
+    CostBudget,
+    FixedBudget,
+)
 from aded_edge.decode.cost_curve import WIDTHS, CostCurve
 from aded_edge.draft.tree import DraftTree
 from tests import naive
@@ -30,10 +38,17 @@ def tree(probs):
     return DraftTree.build(range(n), [-1] * n, probs)
 
 
+def daring(curve):
+    """A budget that may lose what it likes: what pays is the only question."""
+    budget = CostBudget(curve)
+    budget._purse = float("inf")
+    return budget
+
+
 @given(probs, curves)
 @settings(deadline=None)
 def test_no_other_number_of_nodes_gives_more_tokens_per_second(probs, seconds):
-    cut = CostBudget(CostCurve(seconds)).cut(tree(probs))
+    cut = daring(CostCurve(seconds)).cut(tree(probs))
     assert cut.probs.tolist() == probs[: len(cut)]
     best = naive.best_speed(probs, seconds)
     assert naive.speed(len(cut), probs, seconds) == pytest.approx(best, rel=1e-6)
@@ -42,7 +57,7 @@ def test_no_other_number_of_nodes_gives_more_tokens_per_second(probs, seconds):
 @given(probs, curves)
 @settings(deadline=None)
 def test_the_best_number_of_nodes_is_never_more_than_what_is_searched_for(probs, seconds):
-    budget = CostBudget(CostCurve(seconds))
+    budget = daring(CostCurve(seconds))
     cut = budget.cut(tree(probs[: budget.most_nodes]))
     best = naive.best_speed(probs, seconds)
     assert naive.speed(len(cut), probs, seconds) == pytest.approx(best, rel=1e-6)
@@ -60,13 +75,13 @@ def test_the_best_number_of_nodes_is_never_more_than_what_is_searched_for(probs,
     ],
 )
 def test_widths_that_never_pay_are_not_searched_for(seconds, most):
-    assert CostBudget(CostCurve(seconds)).most_nodes == most
+    assert daring(CostCurve(seconds)).most_nodes == most
 
 
 @given(curves)
 def test_a_draft_is_searched_as_long_as_one_like_it_can_pay(seconds):
     """Nodes that are all as likely as `worth` do not pay, and twice as likely ones may."""
-    budget = CostBudget(CostCurve(seconds))
+    budget = daring(CostCurve(seconds))
     if budget.most_nodes:
         alike = [min(budget.worth, 1.0)] * budget.most_nodes
         assert naive.best_speed(alike, seconds) == 1.0
@@ -76,7 +91,7 @@ def test_a_draft_is_searched_as_long_as_one_like_it_can_pay(seconds):
 
 def test_what_is_searched_for_follows_the_curve():
     seconds = {1: 1.0, 2: 1.1, 4: 1.2}
-    budget = CostBudget(CostCurve(seconds))
+    budget = daring(CostCurve(seconds))
     worth = budget.worth
     for _ in range(3 * PLAIN_EVERY):
         for width in (1, *seconds):  # only the second of two plain steps is one undisturbed
@@ -87,30 +102,30 @@ def test_what_is_searched_for_follows_the_curve():
 
 def test_a_doubtful_draft_is_not_evaluated():
     curve = CostCurve(STAIRCASE)
-    assert len(CostBudget(curve).cut(tree([0.3, 0.2, 0.1]))) == 0
-    assert len(CostBudget(curve).cut(DraftTree.empty())) == 0
+    assert len(daring(curve).cut(tree([0.3, 0.2, 0.1]))) == 0
+    assert len(daring(curve).cut(DraftTree.empty())) == 0
 
 
 def test_a_step_down_of_the_staircase_is_taken():
     """Width 4 costs less than 3: the third node comes for less than nothing."""
     curve = CostCurve(STAIRCASE)
-    assert len(CostBudget(curve).cut(tree([0.95, 0.9, 0.1, 0.0, 0.0]))) == 3
+    assert len(daring(curve).cut(tree([0.95, 0.9, 0.1, 0.0, 0.0]))) == 3
 
 
 def test_a_draft_that_only_just_pays_is_not_worth_drafting():
     curve = CostCurve({1: 1.0, 2: 1.5})
-    assert len(CostBudget(curve).cut(tree([1.5 * MARGIN - 1.0 - 0.001]))) == 0
-    assert len(CostBudget(curve).cut(tree([1.5 * MARGIN - 1.0 + 0.001]))) == 1
+    assert len(daring(curve).cut(tree([1.5 * MARGIN - 1.0 - 0.001]))) == 0
+    assert len(daring(curve).cut(tree([1.5 * MARGIN - 1.0 + 0.001]))) == 1
 
 
 def test_a_tree_between_two_measured_widths_pays_for_the_wider():
     curve = CostCurve({1: 1.0, 8: 3.0})
-    assert len(CostBudget(curve).cut(tree([0.9] * 2))) == 0  # 2.8 tokens for 3 plain steps' time
-    assert len(CostBudget(curve).cut(tree([0.9] * 3))) == 3
+    assert len(daring(curve).cut(tree([0.9] * 2))) == 0  # 2.8 tokens for 3 plain steps' time
+    assert len(daring(curve).cut(tree([0.9] * 3))) == 3
 
 
 def test_no_draft_is_wider_than_what_was_measured():
-    budget = CostBudget(CostCurve({1: 1.0, 2: 1.0, 4: 1.0}))
+    budget = daring(CostCurve({1: 1.0, 2: 1.0, 4: 1.0}))
     assert budget.most_nodes == 3
     assert len(budget.cut(tree([1.0] * 9))) == 3
 
@@ -119,14 +134,14 @@ def test_no_draft_is_wider_than_what_was_measured():
 @settings(deadline=None)
 def test_how_fast_the_machine_is_does_not_matter(probs, factor):
     slow = {width: factor * seconds for width, seconds in STAIRCASE.items()}
-    cuts = [len(CostBudget(CostCurve(curve)).cut(tree(probs))) for curve in (STAIRCASE, slow)]
+    cuts = [len(daring(CostCurve(curve)).cut(tree(probs))) for curve in (STAIRCASE, slow)]
     speeds = [naive.speed(cut, probs, STAIRCASE) for cut in cuts]
     assert speeds[0] == pytest.approx(speeds[1], rel=1e-9)
 
 
 def evaluated(seconds, drafts):
     """Widths of the steps that a budget takes of these drafts, one after the other."""
-    budget = CostBudget(CostCurve(seconds))
+    budget = daring(CostCurve(seconds))
     widths = []
     for draft in drafts:
         cut = budget.cut(draft)
@@ -173,3 +188,80 @@ def test_the_paper_takes_every_draft_whole():
     assert budget.cut(draft) is draft
     assert (budget.most_nodes, budget.plain_seconds) == (5, 0.25)
     assert budget.worth == 0.0
+
+
+# --- the purse ------------------------------------------------------------------------------
+
+chances = st.lists(st.floats(0.0, 1.0, width=32), max_size=20).map(
+    lambda probs: sorted((p / max(1.0, sum(probs)) for p in probs), reverse=True)
+)
+
+
+@given(chances, curves, st.floats(0.0, 3.0))
+@settings(deadline=None)
+def test_no_draft_risks_more_than_the_purse_holds(probs, seconds, purse):
+    budget = CostBudget(CostCurve(seconds))
+    budget._purse = purse
+    cut = budget.cut(tree(probs))
+    assert naive.speed(len(cut), probs, seconds) >= 0.999 * naive.best_speed(
+        probs, seconds, purse - 1e-6
+    )
+
+
+def chain(probs):
+    n = len(probs)
+    return DraftTree.build(range(n), range(-1, n - 1), probs)
+
+
+DOUBTFUL = chain([0.7, 0.65, 0.6])
+CERTAIN = chain([0.999, 0.998, 0.997])
+COSTS = {1: 1.0, 4: 1.9}
+
+
+def test_at_the_beginning_only_what_is_nearly_certain_is_drafted():
+    budget = CostBudget(CostCurve(COSTS))
+    budget.begin()
+    assert len(budget.cut(CERTAIN)) == 3
+    assert len(budget.cut(DOUBTFUL)) == 0
+
+
+def test_plain_steps_fill_the_purse_and_drafts_play_from_it():
+    budget = CostBudget(CostCurve(COSTS))
+    steps = 0
+    while not len(budget.cut(DOUBTFUL)):
+        budget.settle(1, 1)
+        steps += 1
+    assert PURSE + steps * PURSE_SHARE >= 0.3 * 0.9 > PURSE + (steps - 1) * PURSE_SHARE
+    budget.settle(4, 1)  # nothing was accepted
+    assert len(budget.cut(DOUBTFUL)) == 0
+    budget.settle(4, 4)
+    assert len(budget.cut(DOUBTFUL)) == 3
+    budget.begin()
+    assert len(budget.cut(DOUBTFUL)) == 0
+
+
+def test_an_answer_that_cannot_be_foreseen_loses_next_to_nothing():
+    """Drafts that promise 0.7 and are always wrong, in answers of 30 steps."""
+    budget = CostBudget(CostCurve(COSTS))
+    tokens = cost = 0.0
+    for _ in range(50):
+        budget.begin()
+        for _ in range(30):
+            width = len(budget.cut(DOUBTFUL)) + 1
+            budget.settle(width, 1)
+            tokens, cost = tokens + 1, cost + COSTS[width]
+    assert cost / tokens < 1.07  # two drafts of 1.9 in each; 1.9 without a purse
+
+
+def test_what_a_step_really_cost_counts():
+    budget = CostBudget(CostCurve(COSTS))
+    budget._purse = 1.0
+    budget.observe(4, 2.5)  # and not 1.9
+    budget.settle(4, 2)
+    assert budget._purse == pytest.approx(1.0 + 2 - 2.5)
+    budget.observe(4, 99.0)  # a disturbed step is no measure
+    budget.settle(4, 2)
+    assert budget._purse == pytest.approx(0.5 + 2 - 1.5 * 1.9, abs=0.05)
+    for _ in range(99):
+        budget.settle(4, 4)
+    assert budget._purse == MOST_PURSE

@@ -49,12 +49,12 @@ def fill(path: Path, count: int) -> None:
     """Writes conversations, many to a transaction."""
     rng = np.random.default_rng(0)
     with Store.open(path) as store, store._file.writing() as conn:
-        from aded_edge.store.conversations import _KEEP, _MESSAGE, _row
+        from aded_edge.store.conversations import _INSERT, _MESSAGE, _row
 
         for number in range(count):
             one = Conversation(0, f"{number:032x}", f"title {number}", "a model")
-            values = (one.uid, one.title, one.model, None, "", "", 0, "", "")
-            (at,) = conn.execute(_KEEP, values).fetchone()
+            values = (one.model, None, "", "", 0, one.uid, one.title, "", "")
+            (at,) = conn.execute(_INSERT, values).fetchone()
             ranks = np.minimum(rng.zipf(1.2, (2 * TURNS, WORDS)), VOCABULARY - 1)
             for i, row in enumerate(ranks):
                 text = " ".join(f"w{rank}" for rank in row)

@@ -40,8 +40,9 @@ def test_what_was_said_is_read_again(store: Store) -> None:
 def test_a_second_turn_belongs_to_the_same_conversation(store: Store) -> None:
     kept = begin(store, "u1", "one", "1")
     again = store.conversations.add(kept, turn("two", "2"))
+    assert begin(store, "u2", "x", "y").id == kept.id + 1
     assert (again.id, again.messages) == (kept.id, 4)
-    assert store.conversations.count() == 1
+    assert store.conversations.count() == 2
 
 
 def test_a_turn_takes_the_place_of_the_last_one(store: Store) -> None:
