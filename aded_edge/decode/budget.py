@@ -24,7 +24,7 @@ from .cost_curve import CostCurve
 MARGIN = 1.12
 """A draft must promise this much over plain decoding: what drafting itself costs, and doubt."""
 
-PURSE = 0.1
+PURSE = 0.2
 """Plain steps that drafts may lose at the beginning of an answer ..."""
 
 PURSE_SHARE = 0.05
