@@ -53,7 +53,7 @@ def export_file(path: Path, kept: Sequence[Kept]) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         try:
-            part.write_text(write(kept), encoding="utf-8")
+            part.write_bytes(write(kept).encode("utf-8", "replace"))
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def read_file(path: Path) -> list[Kept]:
         ConfigError: the file cannot be read, or is no export.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); check the path") from error
     try:
@@ -161,7 +161,13 @@ def _kept(about: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> Ke
     conversation = Conversation(id=0, **{k: v for k, v in about.items() if k in known})
     if not re.fullmatch(r"[0-9a-f]{32}", conversation.uid):
         conversation = replace(conversation, uid=uuid.uuid4().hex)
-    return conversation, [_message(message) for message in messages]
+    texts = (conversation.title, conversation.model, conversation.system, conversation.summary)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a title, model, system message or summary is no text")
+    said = [_message(message) for message in messages]
+    if [message.role for message in said] != ["user", "assistant"] * (len(said) // 2):
+        raise ValueError("questions and answers do not alternate")
+    return conversation, said
 
 
 def _message(about: Mapping[str, Any]) -> Message:
@@ -169,6 +175,6 @@ def _message(about: Mapping[str, Any]) -> Message:
     values = {name: value for name, value in about.items() if name in known}
     values["sources"] = tuple(values.get("sources", ()))
     message = Message(**values)
-    if message.role not in ("user", "assistant") or not isinstance(message.content, str):
-        raise ValueError(f"a message of {message.role!r}")
+    if not isinstance(message.content, str) or not isinstance(message.stats, dict):
+        raise ValueError("a message whose content is no text, or whose figures are no table")
     return message

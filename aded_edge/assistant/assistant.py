@@ -26,7 +26,7 @@ from ..decode.stats import Stats
 from ..errors import AdedError, ConfigError, StoreError
 from ..llama import Llama
 from ..settings import Persona, load_settings
-from ..store import Conversation, Hit, Message, Store, default_store_path, title_of
+from ..store import ALL, Conversation, Hit, Message, Store, default_store_path, title_of
 from . import recall
 from .documents import passages, put, read_text, refresh
 from .kv_states import KVStates
@@ -43,6 +43,9 @@ MEMORY_SHARE = 8
 
 WHOLE = 3
 """A file of up to a third of the context is attached whole; of a larger one, what matches."""
+
+_AROUND = 100
+"""Tokens that templates and headings take, about."""
 
 _REMEMBER = re.compile(r"\s*(?:please\s+)?remember(?:\s+that\s+|\s*:\s*)(.+)", re.I | re.S)
 
@@ -134,6 +137,7 @@ class Assistant:
         self._files: list[tuple[Path, str]] = []  # attached whole, not asked about yet
         self._attached: Store | None = None
         self._missed = False  # the store lacks some of the messages
+        self._asked = False  # something, since the conversation was taken up
         self.new()
 
     # --- talking --------------------------------------------------------------------------------
@@ -179,8 +183,8 @@ class Assistant:
         question = self._last_question()
         self.messages = self.messages[:-2]
         self._forget_summary_of_undone()
-        if self.conversation.id:
-            self._write(lambda store: store.conversations.drop(self.conversation, 2))
+        if self.conversation.id or self._missed:
+            self._write_turn([], 2)
         return question
 
     # --- conversations --------------------------------------------------------------------------
@@ -197,6 +201,7 @@ class Assistant:
 
         Raises:
             ConfigError: there is no such conversation.
+            StoreError: it cannot be read.
         """
         store = self._store
         found = None
@@ -208,7 +213,7 @@ class Assistant:
         if store is None or found is None:
             which = "no conversation yet" if number is None else f"no conversation {number}"
             raise ConfigError(f"there is {which}; `aded_edge history list` shows those there are")
-        messages = self._try(lambda: store.conversations.messages(found)) or []
+        messages = store.conversations.messages(found)
         self._leave()
         self._take_up(found, messages)
         if self._keep:
@@ -252,18 +257,19 @@ class Assistant:
             ConfigError: there is no such memory, or no store.
             StoreError: the store cannot be written.
         """
-        if not self._writable().memories.remove(number):
+        store = self._writable()
+        if self._missed and self.messages:
+            self._write_turn([], 0)
+        if not store.memories.remove(number):
             raise ConfigError(f"there is no memory {number}; /memories lists them")
-        for use in self._window.standing:
-            if use.where == str(number):
-                self._window.standing.remove(use)
-                break
-        # Its text is gone from the disk; it must not come back from the context.
-        store = self._store
-        if store is not None and self.conversation.id:
-            self.messages = self._try(
-                lambda: store.conversations.messages(self.conversation)
-            ) or list(self.messages)
+        self._window.standing = [use for use in self._window.standing if not _is(use, number)]
+        self.used = [use for use in self.used if not _is(use, number)]
+        # Its text is gone from the disk; it must not come back from what the model holds.
+        if self.conversation.id and not self._missed:
+            self.messages = store.conversations.messages(self.conversation)
+        self._states.clear()
+        self.llama.reset()
+        self._asked = False
 
     def memories(self) -> list[Any]:
         """All memories, oldest first."""
@@ -279,10 +285,11 @@ class Assistant:
         Raises:
             ConfigError: the file cannot be read, or is no text.
         """
-        file = Path(path).expanduser()
+        file = Path(os.path.expanduser(path))
         text = read_text(file)
         tokens = self._size(text)
-        if tokens <= self.llama.n_ctx() // WHOLE:
+        others = sum(self._size(text) for _, text in self._files)
+        if tokens + others <= self.llama.n_ctx() // WHOLE:
             self._files.append((file, text))
             return f"{file.name}: {tokens} tokens, given whole with the next question"
         if self._attached is None:
@@ -341,9 +348,11 @@ class Assistant:
         messages = self.messages[: len(self.messages) - replaces]
         summarized = min(self.conversation.summarized, len(messages))
         begun = replace(self.conversation, summarized=summarized)
+        files = self._files
         if uses is None:  # it was not asked before
             uses = self._recall(question.content, messages[summarized:])
             question = replace(question, given=self._with_files(question, uses))
+            files = []
         begun, chat = self._window.fit(begun, messages, question.given or question.content)
         said: list[str] = []
         cut: str | None = "stopped"
@@ -363,7 +372,7 @@ class Assistant:
                     question = replace(question, given=None)
                 self.conversation, self.messages = begun, messages
                 self.used = [*self._window.standing, *uses]
-                self._files = []
+                self._files, self._asked = files, True
                 sources = recall.cited(answer, question.content, uses)
                 self._write_turn([question, self._said(answer, cut, sources)], replaces)
 
@@ -396,7 +405,11 @@ class Assistant:
         self._refresh_notes()
         if not context:
             self._stand()
-        budget = self.memory_tokens - sum(use.tokens for use in self._window.standing)
+        standing = sum(use.tokens for use in self._window.standing)
+        # What is recalled must not push out the question itself.
+        texts = [question, self.conversation.system, *(text for _, text in self._files)]
+        room = self._window.room - sum(map(self._size, texts)) - _AROUND
+        budget = min(self.memory_tokens, room) - standing
         if budget <= 0:
             return []
         attached = [self._attached.notes] if self._attached is not None else []
@@ -429,8 +442,11 @@ class Assistant:
         if store is None or store.read_only or not self._keep:
             return
         if time.monotonic() - self._refreshed > REFRESH_SECONDS:
-            self._try(lambda: refresh(store.notes))
             self._refreshed = time.monotonic()
+            try:
+                self._try(lambda: refresh(store.notes))
+            except (ConfigError, OSError) as error:  # a place that goes away while it is read
+                log.warning("the notes could not be looked at: %s", error)
 
     def _last_question(self) -> Message:
         if not self.messages:
@@ -443,12 +459,16 @@ class Assistant:
         if self._attached is not None:
             self._attached.close()
         self.conversation, self.messages = conversation, messages
-        self.used, self._files, self._attached, self._missed = [], [], None, False
+        self.used, self._files, self._attached = [], [], None
+        self._missed = self._asked = False
         self._stand()
         self.llama.belongs_to(conversation.uid)
 
     def _leave(self) -> None:
-        if self.kept and self.messages and self.conversation.id:
+        if self._missed and self.messages:
+            self._write_turn([], 0)
+        # Only then is what the KV holds this conversation's.
+        if self._asked and self.kept and self.conversation.id:
             self._states.save(self.llama, self.conversation.uid)
 
     def _write_turn(self, turn: list[Message], replaces: int) -> None:
@@ -458,7 +478,7 @@ class Assistant:
         self._forget_summary_of_undone()
         # What could not be written before is written now, with all that it lacks.
         new = self.messages if self._missed else turn
-        old = len(self.messages) + 2 if self._missed else replaces
+        old = ALL if self._missed else replaces
         kept = self._write(lambda store: store.conversations.add(self.conversation, new, old))
         if kept is not None:
             self.conversation, self._missed = kept, False
@@ -507,6 +527,10 @@ class Assistant:
         options |= {"n_threads": threads, "n_threads_batch": threads}
         store = self._store.path if self._store is not None else None
         return Llama(models.resolve(chosen), store=store, keep=self._keep, **options)
+
+
+def _is(use: Used, memory: int) -> bool:
+    return use.kind == "memory" and use.where == str(memory)
 
 
 def memory_in(text: str) -> str | None:

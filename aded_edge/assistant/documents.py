@@ -103,7 +103,7 @@ def refresh(
     """
     known, skipped = notes.documents(), Skipped()
     roots = [Path(root) for root in notes.roots()]
-    there = [root for root in roots if root.exists()]
+    there = [root for root in roots if os.path.exists(root)]  # which never raises
     found = find(there, skipped)
     seen, new, changed = set(), 0, 0
     for done, (path, size) in enumerate(found):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ..errors import StoreError
+from ..errors import AdedError
 from ..llama import Llama
 
 MOST_BYTES = 1 << 30
@@ -39,13 +39,13 @@ class KVStates:
 
     def save(self, llama: Llama, conversation: str) -> bool:
         """Saves the state of a conversation, named by its uid; False if that was not possible."""
-        size = llama.kv_bytes
-        if llama.n_tokens == 0 or size > self._most:
-            return False
         try:
+            size = llama.kv_bytes
+            if llama.n_tokens == 0 or size > self._most:
+                return False
             self._prune(self._most - size)
             llama.save_kv(self._path(conversation))
-        except (StoreError, OSError):
+        except (AdedError, OSError):
             return False
         return True
 
@@ -56,7 +56,7 @@ class KVStates:
             return 0
         try:
             tokens = llama.load_kv(path)
-        except StoreError:
+        except AdedError:
             return 0
         if not tokens:
             self.remove(conversation)
@@ -66,6 +66,12 @@ class KVStates:
         """Throws a state away."""
         with contextlib.suppress(OSError):
             self._path(conversation).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Throws all of them away."""
+        with contextlib.suppress(OSError):
+            for path in self._files():
+                path.unlink(missing_ok=True)
 
     def _path(self, conversation: str) -> Path:
         return self.folder / f"{conversation}.kv"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast, get_args
 
-from ..errors import ConfigError, PromptError
+from ..errors import AdedError, ConfigError, PromptError
 from ..llama import Llama
 from ..store import Conversation, Message
 from .recall import Size, Used
@@ -77,7 +77,9 @@ class Window:
         self._llama = llama
         self._size = size
         template = llama.metadata.get("tokenizer.chat_template", "system")
-        self._knows_system = "system" in template
+        # Some templates name the role only to refuse it.
+        refuses = "system role not supported" in template.lower()
+        self._knows_system = "system" in template and not refuses
 
     @property
     def room(self) -> int:
@@ -132,9 +134,14 @@ class Window:
         if self._tokens(asked) + most > self._llama.n_ctx():
             return conversation.summary  # a single turn that leaves no room to ask about it
         log.info("summarizing the oldest part of the conversation ...")
-        answer: Any = self._llama.create_chat_completion(
-            cast(Any, asked), temperature=0.0, max_tokens=most
-        )
+        try:
+            answer: Any = self._llama.create_chat_completion(
+                cast(Any, asked), temperature=0.0, max_tokens=most
+            )
+        except AdedError:
+            raise
+        except (ValueError, RuntimeError) as error:
+            raise AdedError(f"the model cannot sum up this conversation: {error}") from error
         return str(answer["choices"][0]["message"]["content"] or "").strip()
 
     def _given(

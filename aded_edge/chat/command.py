@@ -25,7 +25,7 @@ from ..cli import guarded
 from ..config import StoreChoice
 from ..errors import ConfigError
 from ..fetch import default_model_path, fetch_default_model
-from ..settings import SAMPLING, load_settings
+from ..settings import SAMPLING, Persona, load_settings
 from .commands import SETTABLE, all_commands, show
 from .dialog import Dialog
 from .line import open_line
@@ -86,7 +86,8 @@ def chat(context: click.Context, /, prompt: str | None, **options: Any) -> None:
     if prompt is None and not sys.stdin.isatty():
         prompt = _piped()
     with _open(**options) as assistant:
-        _take_up(assistant, options["resume"], options["system"])
+        said = context.get_parameter_source("system") is ParameterSource.COMMANDLINE
+        _take_up(assistant, options["resume"], options["system"] if said else None)
         dialog = _dialog(assistant, prompt is None, **options)
         if prompt is None:
             dialog.talk()
@@ -138,6 +139,7 @@ def _open(
         memory_tokens=memory_tokens,
         sampling=sampling,
         system=options["system"],
+        persona=Persona(options["persona"]) if options["persona"] else None,
         drafting=drafting,
         n_ctx=ctx,
         n_threads=threads,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import difflib
+import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -172,7 +174,7 @@ def _stats(dialog: Dialog, _: str) -> None:
 
 
 def _save(dialog: Dialog, argument: str) -> None:
-    path = Path(_needed(argument, "/save FILE.md or FILE.json")).expanduser()
+    path = Path(os.path.expanduser(_needed(argument, "/save FILE.md or FILE.json")))
     export_file(path, [(dialog.assistant.conversation, dialog.assistant.messages)])
     note(f"written to {path}")
 
@@ -235,10 +237,9 @@ def _needed(argument: str, usage: str) -> str:
 
 
 def _number(argument: str) -> int:
-    try:
-        return int(argument)
-    except ValueError:
-        raise ConfigError(f"{argument!r} is no number") from None
+    if not re.fullmatch(r"\d{1,18}", argument):
+        raise ConfigError(f"{argument!r} is no number that could be meant here")
+    return int(argument)
 
 
 def all_commands() -> list[tuple[str, str]]:

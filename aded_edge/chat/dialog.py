@@ -55,7 +55,7 @@ class Dialog:
                     self.answer(self.assistant.ask(text))
             except AdedError as error:
                 click.echo(f"aded-edge: {error}", err=True)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, EOFError):  # at a command's own question
                 note("stopped")
 
     def answer(self, stream: Generator[str, None, None]) -> bool:

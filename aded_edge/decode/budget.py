@@ -30,6 +30,9 @@ PURSE = 0.2
 PURSE_SHARE = 0.05
 """... and what each plain step adds."""
 
+SAFE = 0.02
+"""A draft that may lose no more than this needs no purse."""
+
 MOST_PURSE = 8.0
 """What was won long ago is no reason to lose now."""
 
@@ -65,7 +68,7 @@ def _best_nodes(probs: Any, parents: Any, widths: Any, ratios: Any, purse: float
                 missed -= probs[nodes]
             nodes += 1
         speed = tokens / ratios[i]
-        if speed > best_speed and missed * (ratios[i] - 1.0) <= purse:
+        if speed > best_speed and missed * (ratios[i] - 1.0) <= max(purse, SAFE):
             best_speed = speed
             best_nodes = nodes
         if nodes == probs.size:

@@ -18,7 +18,7 @@ import numpy as np
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 """Widths that are measured. Only these are chosen: between them nothing is guessed."""
 
-NARROW = 8
+NARROW = 16
 """Widths up to this one are always measured."""
 
 _STEP_DOWN = 1.4

@@ -5,7 +5,15 @@ The public names, and nothing else.
 
 from __future__ import annotations
 
-from aded_edge.store.conversations import Conversation, Conversations, Day, Hit, Message, title_of
+from aded_edge.store.conversations import (
+    ALL,
+    Conversation,
+    Conversations,
+    Day,
+    Hit,
+    Message,
+    title_of,
+)
 from aded_edge.store.learned import Learned, LearnedText
 from aded_edge.store.matrix import MatrixSize, ModelStore, Part
 from aded_edge.store.memories import Memories, MemoryNote
@@ -14,6 +22,7 @@ from aded_edge.store.search import any_of, terms
 from aded_edge.store.store import Store, default_store_path
 
 __all__ = [
+    "ALL",
     "Conversation",
     "Conversations",
     "Day",

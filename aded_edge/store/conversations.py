@@ -14,8 +14,14 @@ from typing import Any
 from aded_edge.store.database import StoreFile
 from aded_edge.store.search import all_of
 
+ALL = -1
+"""As many messages as there are."""
+
 TITLE = 80
 """Characters of a title."""
+
+RANKED = 2000
+"""What stands in more messages than these is not ranked: the newest are shown."""
 
 SNIPPET_TOKENS = 24
 """Words around a hit that are shown."""
@@ -155,7 +161,7 @@ class Conversations:
         Args:
             conversation: as it stands now; its summary is kept too.
             messages: the new ones.
-            replaces: how many of the last messages they stand in the place of.
+            replaces: how many of the last messages they stand in the place of, or ALL.
 
         Returns:
             The conversation as it is kept.
@@ -167,11 +173,6 @@ class Conversations:
             conn.executemany(_MESSAGE, [_row(number, message) for message in messages])
             row = conn.execute(f"{_CONVERSATIONS} WHERE c.id = ?", (number,)).fetchone()
         return Conversation(*row)
-
-    def drop(self, conversation: Conversation, count: int) -> None:
-        """Takes the last messages back."""
-        with self._file.writing() as conn:
-            conn.execute(_DROP, (conversation.id, count))
 
     def latest(self) -> Conversation | None:
         """The one that was talked in last."""
@@ -205,21 +206,28 @@ class Conversations:
             return [_message(row) for row in conn.execute(_MESSAGES, (conversation.id,))]
 
     def search(self, text: str, limit: int = 20) -> list[Hit]:
-        """Messages that hold every word of a text, best first (BM25)."""
-        return self.match(all_of(text), limit)
+        """Messages that hold every word of a text, best first (BM25); of very many the newest."""
+        query = all_of(text)
+        if not query:
+            return []
+        with self._file.reading() as conn:
+            (many,) = conn.execute(_MANY, (query,)).fetchone()
+            values = {"query": query, "but": 0, "limit": limit}
+            return [Hit(*row) for row in conn.execute(_NEWEST if many else _BEST, values)]
 
     def match(self, query: str, limit: int = 20, but: int = 0) -> list[Hit]:
         """Messages found by a query of FTS5, best first (BM25).
 
         Args:
-            query: as `search.all_of` and `search.any_of` make it; "" finds nothing.
+            query: as `search.any_of` makes it; "" finds nothing.
             limit: the most that are wanted.
             but: the number of a conversation that is left out.
         """
         if not query:
             return []
         with self._file.reading() as conn:
-            return [Hit(*row) for row in conn.execute(_SEARCH, (query, but, limit))]
+            values = {"query": query, "but": but, "limit": limit}
+            return [Hit(*row) for row in conn.execute(_BEST, values)]
 
     def delete(self, conversation: Conversation) -> bool:
         """Deletes a conversation and what the matrix learned in it alone.
@@ -232,6 +240,8 @@ class Conversations:
             conn.execute("DELETE FROM conversations WHERE id = ?", (conversation.id,))
             conn.execute("DELETE FROM parts WHERE source = ?", source)
             gone = conn.execute("DELETE FROM folded_sources WHERE source = ?", source).rowcount
+            # Until its pieces are merged the index holds the words of what was deleted.
+            conn.execute("INSERT INTO messages_fts(messages_fts) VALUES ('optimize')")
         self._file.checkpoint()  # what was deleted shall not stay in the log
         return gone == 0
 
@@ -256,10 +266,10 @@ class Conversations:
         texts = [storable(text) for text in (c.title, c.model, c.system, c.summary)]
         title, model, system, summary = texts
         # Not an upsert, which would use up a number at every turn.
-        values = (model, c.persona, system, summary, c.summarized, c.uid)
+        values = (title, model, c.persona, system, summary, c.summarized, c.uid)
         row = conn.execute(_UPDATE, values).fetchone()
         if row is None:
-            row = conn.execute(_INSERT, (*values, title, c.created, c.updated)).fetchone()
+            row = conn.execute(_INSERT, (*values, c.created, c.updated)).fetchone()
         return int(row[0])
 
 
@@ -313,12 +323,12 @@ _CONVERSATIONS = """
 
 _UPDATE = f"""
     UPDATE conversations
-    SET model = ?, persona = ?, system = ?, summary = ?, summarized = ?, updated = {_NOW}
+    SET title = ?, model = ?, persona = ?, system = ?, summary = ?, summarized = ?, updated = {_NOW}
     WHERE uid = ? RETURNING id"""
 
 _INSERT = f"""
     INSERT INTO conversations
-        (model, persona, system, summary, summarized, uid, title, created, updated)
+        (title, model, persona, system, summary, summarized, uid, created, updated)
     VALUES (?, ?, ?, ?, ?, ?, ?, coalesce(nullif(?, ''), {_NOW}), coalesce(nullif(?, ''), {_NOW}))
     RETURNING id"""
 
@@ -335,16 +345,23 @@ _DROP = """
     DELETE FROM messages WHERE id IN
         (SELECT id FROM messages WHERE conversation = ? ORDER BY id DESC LIMIT ?)"""
 
-# The best are chosen in the index alone; only they are read and cut out.
-_SEARCH = f"""
+# The hits are chosen in the index alone, and only they are read and cut out.
+_HITS = f"""
     SELECT c.id, c.title, m.role, m.content,
         replace(snippet(messages_fts, 0, '', '', ' … ', {SNIPPET_TOKENS}), char(10), ' '),
         m.created
     FROM messages_fts
     JOIN messages AS m ON m.id = messages_fts.rowid
     JOIN conversations AS c ON c.id = m.conversation
-    WHERE messages_fts MATCH ? AND c.id != ?
-    ORDER BY messages_fts.rank LIMIT ?"""
+    WHERE messages_fts MATCH :query AND c.id != :but"""
+
+_BEST = f"{_HITS} ORDER BY messages_fts.rank LIMIT :limit"
+
+_NEWEST = f"{_HITS} ORDER BY messages_fts.rowid DESC LIMIT :limit"
+
+_MANY = f"""
+    SELECT count(*) > {RANKED} FROM
+        (SELECT 1 FROM messages_fts WHERE messages_fts MATCH ? LIMIT {RANKED} + 1)"""
 
 _SUMS = """
     count(*), sum(m.tokens), sum(coalesce(json_extract(m.stats, '$.steps'), 0)),

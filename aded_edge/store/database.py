@@ -38,7 +38,7 @@ _FAULTS = (
     ("closed", "was closed already", "open the store again"),
 )
 # Python fails to decode SQLite's message where it quotes a damaged schema.
-_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+_ERRORS = (sqlite3.Error, UnicodeDecodeError, OverflowError)
 _DAMAGED = (
     "malformed",
     "corrupt",

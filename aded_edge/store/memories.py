@@ -49,10 +49,12 @@ class Memories:
         What the user himself said in a conversation is that conversation's.
         """
         with self._file.writing() as conn:
-            row = conn.execute("SELECT text FROM memories WHERE id = ?", (number,)).fetchone()
+            row = conn.execute(_GIVEN, (number,)).fetchone()
             if row is not None:
                 conn.execute("DELETE FROM memories WHERE id = ?", (number,))
                 conn.execute(_UNGIVE, (*row, *row))
+                # Until its pieces are merged the index holds the words of what was deleted.
+                conn.execute("INSERT INTO memories_fts(memories_fts) VALUES ('optimize')")
         self._file.checkpoint()  # what was forgotten shall not stay in the log
         return row is not None
 
@@ -71,8 +73,13 @@ class Memories:
 
 _MEMORIES = "SELECT id, text, created FROM memories"
 
+# The line in which a model was given it, as `recall` writes it.
+_GIVEN = """
+    SELECT '[remembered, ' || substr(created, 1, 10) || '] ' || text || char(10)
+    FROM memories WHERE id = ?"""
+
 _UNGIVE = """
-    UPDATE messages SET given = replace(given, ?, '(forgotten)')
+    UPDATE messages SET given = replace(given, ?, '(forgotten)' || char(10))
     WHERE given IS NOT NULL AND instr(given, ?) > 0"""
 
 _MATCH = """

@@ -35,10 +35,10 @@ def main() -> None:
         with Store.open(path) as store:
             said = store.conversations
             print(f"list of 20: {timed(lambda: said.recent(20)):.1f} ms")
-            for words in ("w19999", "w500", "w20 w50", "w5", "w1"):
+            for words in ("w9999q", "w500q", "w20q w50q", "w5q", "w1q"):
                 found = len(said.search(words))
                 print(f"search {words!r}: {timed(lambda: said.search(words)):.1f} ms ({found})")  # noqa: B023
-            query = any_of(terms("w30 w300 w3000 w7000 w12000"))
+            query = any_of(terms("w30q w300q w3000q w7000q w12000q"))
             print(f"recall of 5 words: {timed(lambda: said.match(query, 12)):.1f} ms")
         command = [sys.executable, "-m", "aded_edge", "history", "list", "--store", str(path)]
         took = timed(lambda: subprocess.run(command, check=True, capture_output=True), 5)
@@ -53,11 +53,11 @@ def fill(path: Path, count: int) -> None:
 
         for number in range(count):
             one = Conversation(0, f"{number:032x}", f"title {number}", "a model")
-            values = (one.model, None, "", "", 0, one.uid, one.title, "", "")
+            values = (one.title, one.model, None, "", "", 0, one.uid, "", "")
             (at,) = conn.execute(_INSERT, values).fetchone()
             ranks = np.minimum(rng.zipf(1.2, (2 * TURNS, WORDS)), VOCABULARY - 1)
             for i, row in enumerate(ranks):
-                text = " ".join(f"w{rank}" for rank in row)
+                text = " ".join(f"w{rank}q" for rank in row)
                 conn.execute(_MESSAGE, _row(at, Message(("user", "assistant")[i % 2], text)))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aded_edge.store import Conversation, Message, Store
+from aded_edge.store import ALL, Conversation, Message, Store
 
 from .samples import ledger, numbers
 
@@ -50,7 +50,7 @@ def test_a_turn_takes_the_place_of_the_last_one(store: Store) -> None:
     store.conversations.add(kept, turn("one", "better"), replaces=2)
     assert [m.content for m in store.conversations.messages(kept)] == ["one", "better"]
     assert store.conversations.search("wrong") == []
-    store.conversations.drop(kept, 1)
+    store.conversations.add(kept, [], replaces=1)
     assert [m.content for m in store.conversations.messages(kept)] == ["one"]
 
 
@@ -64,6 +64,12 @@ def test_the_last_one_talked_in_comes_first(store: Store) -> None:
     assert latest.id == second.id
     assert store.conversations.get(first.id) == first
     assert store.conversations.get(99) is None
+
+
+def test_all_messages_can_be_replaced(store: Store) -> None:
+    kept = begin(store, "u1", "one", "1")
+    store.conversations.add(kept, turn("two", "2"), replaces=ALL)
+    assert [m.content for m in store.conversations.messages(kept)] == ["two", "2"]
 
 
 @pytest.mark.parametrize("words", ["tides moon", "TIDE", "moon", "tid", "mo"])
@@ -131,11 +137,23 @@ def test_ten_thousand_conversations_are_searched_at_once(store: Store) -> None:
     """Not timed (bench_history.py does): a search that comes from the index is quick."""
     begin(store, "u1", "Why are there tides?", "The moon.")
     with store.conversations._file.reading() as conn:
-        from aded_edge.store.conversations import _SEARCH
+        from aded_edge.store.conversations import _BEST
 
-        plan = [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {_SEARCH}", ('"moon"', 0, 9))]
+        plan = [
+            row[3]
+            for row in conn.execute(
+                f"EXPLAIN QUERY PLAN {_BEST}", {"query": "moon", "but": 0, "limit": 9}
+            )
+        ]
     assert any("VIRTUAL TABLE INDEX" in step for step in plan)
     assert not any("SCAN m" in step and "VIRTUAL" not in step for step in plan)
+
+
+def test_of_very_many_the_newest_are_found(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aded_edge.store.conversations._MANY", "SELECT ? IS NOT NULL")
+    begin(store, "u1", "moon moon moon", "1")
+    newest = begin(store, "u2", "the moon is far away from here", "2")
+    assert store.conversations.search("moon", 1)[0].conversation == newest.id
 
 
 def test_a_store_in_memory_touches_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
