@@ -174,7 +174,8 @@ def _message(about: Mapping[str, Any]) -> Message:
     known = {field.name for field in fields(Message)}
     values = {name: value for name, value in about.items() if name in known}
     values["sources"] = tuple(values.get("sources", ()))
-    message = Message(**values)
-    if not isinstance(message.content, str) or not isinstance(message.stats, dict):
+    content: Any = values.get("content")
+    stats: Any = values.get("stats", {})
+    if not isinstance(content, str) or not isinstance(stats, dict):
         raise ValueError("a message whose content is no text, or whose figures are no table")
-    return message
+    return Message(**values)

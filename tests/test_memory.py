@@ -103,11 +103,11 @@ def test_what_could_not_be_saved_is_saved_with_the_next_turn(tmp_path, monkeypat
     assert model is not None
     real, refusals = model.add, [2]
 
-    def add(learned):
+    def add(learned, **about):
         if refusals[0]:
             refusals[0] -= 1
             raise memory_module.StoreError("the disk is full")
-        return real(learned)
+        return real(learned, **about)
 
     monkeypatch.setattr(model, "add", add)
     with caplog.at_level(logging.WARNING):
