@@ -11,6 +11,9 @@ import click
 
 from .options import JSON, STORE, FilePath
 
+NUMBER = click.IntRange(1, 2**63 - 1)
+"""A conversation; SQLite counts no further."""
+
 
 @click.group()
 def history() -> None:
@@ -29,7 +32,7 @@ def history_list(store: str, limit: int, json_: bool) -> None:
 
 
 @history.command("show")
-@click.argument("number", type=int)
+@click.argument("number", type=NUMBER)
 @STORE
 @JSON
 def history_show(store: str, number: int, json_: bool) -> None:
@@ -52,7 +55,7 @@ def history_search(store: str, words: tuple[str, ...], limit: int, json_: bool) 
 
 
 @history.command("export")
-@click.argument("numbers", type=int, nargs=-1)
+@click.argument("numbers", type=NUMBER, nargs=-1)
 @click.option("--out", type=FilePath, help="A .md or .json file. Default: to stdout.")
 @STORE
 @JSON
@@ -74,7 +77,7 @@ def history_import(store: str, paths: tuple[Path, ...]) -> None:
 
 
 @history.command("delete")
-@click.argument("numbers", type=int, nargs=-1, required=True)
+@click.argument("numbers", type=NUMBER, nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @STORE
 def history_delete(store: str, numbers: tuple[int, ...], yes: bool) -> None:

@@ -25,7 +25,7 @@ _STEM = 5
 """Letters in which two forms of a word agree."""
 
 _CITED = 3
-"""Words of its own that an answer must share with a passage that it drew on."""
+"""Words that an answer must share with a passage that it drew on."""
 
 HEADER = "You may find this useful; use it only where it helps, and name the file you used:"
 
@@ -134,16 +134,21 @@ def given(question: str, uses: Sequence[Used]) -> str:
 def cited(answer: str, question: str, uses: Iterable[Used]) -> tuple[str, ...]:
     """The files among these that an answer drew on: it names one, or shares words with it.
 
-    Words that the question brought are no sign of that.
+    At least one of them must be none that the question brought.
     """
-    asked = set(terms(question, len(question)))
-    own = [word for word in terms(answer, len(answer)) if word not in asked]
+    said = terms(answer, len(answer))
+    asked = {word[:_STEM] for word in terms(question, len(question))}
+    own = [word for word in said if word[:_STEM] not in asked]
     sources = dict.fromkeys(
         use.where
         for use in uses
-        if use.kind == "file" and (_name(use.where) in answer or shared(own, use.text) >= _CITED)
+        if use.kind == "file" and (_name(use.where) in answer or _drawn(said, own, use.text))
     )
     return tuple(sources)
+
+
+def _drawn(said: Sequence[str], own: Sequence[str], text: str) -> bool:
+    return shared(said, text) >= _CITED and shared(own, text) > 0
 
 
 def shared(words: Iterable[str], text: str) -> int:

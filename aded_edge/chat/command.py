@@ -39,7 +39,12 @@ _LAST = -1
 @click.argument("model", required=False)
 @click.option("--system", help="System message.")
 @click.option("-c", "--continue", "resume", flag_value=_LAST, type=int, help="Go on with the last.")
-@click.option("--resume", type=int, metavar="ID", help="Go on with this conversation.")
+@click.option(
+    "--resume",
+    type=click.IntRange(1, 2**63 - 1),
+    metavar="ID",
+    help="Go on with this conversation.",
+)
 @click.option("--persona", help="A named set of options of the config file.")
 @click.option("--temperature", type=SETTABLE["temperature"], default=0.2, show_default=True)
 @click.option("--top-p", type=SETTABLE["top_p"], default=0.95, show_default=True)

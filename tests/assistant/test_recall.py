@@ -71,6 +71,9 @@ def test_an_answer_cites_what_it_drew_on():
     ]
     answer = "In winter it closes at nine o'clock, the harbour."
     assert cited(answer, "When does it shut?", uses) == ("/n/harbour.md:4",)
+    asked = "When does the harbour close in winter?"
+    assert cited("The harbour closes at nine in winter.", asked, uses) == ("/n/harbour.md:4",)
+    assert cited("I do not know when the harbour closes in winter.", asked, uses) == ()
     assert cited("I do not know.", "harbour closes nine winter?", uses) == ()
     assert cited("See bread.md.", "?", uses) == ("/n/bread.md:1",)
 
