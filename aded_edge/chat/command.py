@@ -31,7 +31,7 @@ from .dialog import Dialog
 from .line import open_line
 from .output import MarkdownPrinter, Notes, PlainPrinter, Printer, Think, note
 
-_LAST = -1
+_LAST = 0
 """--continue stands for --resume with this number."""
 
 
