@@ -41,7 +41,7 @@ _LAST = 0
 @click.option("-c", "--continue", "resume", flag_value=_LAST, type=int, help="Go on with the last.")
 @click.option(
     "--resume",
-    type=click.IntRange(1, 2**63 - 1),
+    type=click.IntRange(_LAST, 2**63 - 1),
     metavar="ID",
     help="Go on with this conversation.",
 )
