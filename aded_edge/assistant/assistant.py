@@ -27,8 +27,9 @@ from ..errors import AdedError, ConfigError, StoreError
 from ..llama import Llama
 from ..settings import Persona, load_settings
 from ..store import ALL, Conversation, Hit, Message, Store, default_store_path, title_of
+from ..target.fingerprint import model_name
 from . import recall
-from .documents import passages, put, read_text, refresh
+from .documents import put, read_text, refresh
 from .kv_states import KVStates
 from .recall import Used
 from .window import Overflow, Window, check_overflow, token_counter
@@ -192,7 +193,7 @@ class Assistant:
     def new(self) -> None:
         """Begins a conversation; the running one stays on disk."""
         self._leave()
-        name = str(self.llama.metadata.get("general.name") or Path(self.llama.model_path).stem)
+        name = model_name(self.llama)
         fresh = Conversation(0, uuid.uuid4().hex, "", name, self._persona, self._begin_with)
         self._take_up(fresh, [])
 
@@ -294,8 +295,7 @@ class Assistant:
             return f"{file.name}: {tokens} tokens, given whole with the next question"
         if self._attached is None:
             self._attached = Store.in_memory()
-        put(self._attached.notes, file, text.encode(), text)
-        pieces = sum(1 for _ in passages(text))
+        pieces = put(self._attached.notes, file, text.encode(), text)
         return (
             f"{file.name}: {tokens} tokens in {pieces} passages; each question gets those that it "
             "matches"

@@ -77,13 +77,22 @@ def passages(text: str) -> Iterator[tuple[int, str]]:
         yield first, "\n".join(piece).rstrip()
 
 
-def put(notes: Notes, path: Path, data: bytes, text: str) -> None:
-    """Keeps one document as it is now."""
+def put(notes: Notes, path: Path, data: bytes, text: str, before: Document | None = None) -> int:
+    """Keeps one document as it is now; one that was only touched keeps its passages.
+
+    Returns:
+        How many passages were written.
+    """
     status = path.stat()
     document = Document(
         name_of(path), hashlib.sha256(data).hexdigest(), len(data), status.st_mtime_ns
     )
-    notes.put(document, list(passages(text)))
+    if before is not None and before.sha256 == document.sha256:
+        notes.put(document, None)
+        return 0
+    pieces = list(passages(text))
+    notes.put(document, pieces)
+    return len(pieces)
 
 
 def name_of(path: Path) -> str:
@@ -145,7 +154,7 @@ def _read(notes: Notes, path: Path, size: int, before: Document | None, skipped:
         if text is None:
             skipped.counts["no text"] += 1
             return False
-        put(notes, path, data, text)
+        put(notes, path, data, text, before)
     except OSError as error:
         skipped.failed(path, error)
         return before is not None  # it may come back
