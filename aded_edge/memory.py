@@ -39,6 +39,28 @@ PATIENCE = 30.0
 T = TypeVar("T")
 
 
+class GoingOn:
+    """Does what a store may refuse: a trouble is told once, not at every turn, and stops nothing.
+
+    Args:
+        without: what is done without then, in words.
+    """
+
+    def __init__(self, without: str) -> None:
+        self._without = without
+        self._told: set[str] = set()
+
+    def __call__(self, work: Callable[[], T]) -> T | None:
+        """What the work returns; None if the store refused."""
+        try:
+            return work()
+        except StoreError as error:
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                log.warning("%s; going on without %s", error, self._without)
+            return None
+
+
 class Memory:
     """One model's memory in one store.
 
@@ -55,7 +77,7 @@ class Memory:
     def __init__(self, path: Path, keep: bool = True) -> None:
         self.source: str | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="aded-edge-store")
-        self._told: set[str] = set()
+        self._try = GoingOn("the store")
         self._model: store.ModelStore | None = None
         self._turns = 0  # parts that the drafter's knowledge is the sum of, as of the last save
         self._parts: list[int] = []  # their ids, as far as the thread has come
@@ -171,16 +193,6 @@ class Memory:
         else:
             # Another process was first, and the sum of what is left is not known here.
             self._folds = False
-
-    def _try(self, work: Callable[[], T]) -> T | None:
-        # A trouble is told once, not at every turn.
-        try:
-            return work()
-        except StoreError as error:
-            if str(error) not in self._told:
-                self._told.add(str(error))
-                log.warning("%s; going on without the store", error)
-            return None
 
 
 class Lessons:

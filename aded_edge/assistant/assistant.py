@@ -23,8 +23,9 @@ from typing import Any, TypeVar, cast
 from .. import models
 from ..config import StoreChoice, check_store
 from ..decode.stats import Stats
-from ..errors import AdedError, ConfigError, StoreError
+from ..errors import AdedError, ConfigError
 from ..llama import Llama
+from ..memory import GoingOn
 from ..settings import Persona, load_settings
 from ..store import ALL, Conversation, Hit, Message, Store, default_store_path, title_of
 from ..target.fingerprint import model_name
@@ -112,7 +113,7 @@ class Assistant:
             persona = load_settings().persona(persona)
         check_overflow(overflow)
         path = check_store(store, default_store_path())
-        self._told: set[str] = set()
+        self._try = GoingOn("it")
         self._keep = keep
         self._store = self._open(path) if path is not None else None
         self._owns = not isinstance(model, Llama)
@@ -502,16 +503,6 @@ class Assistant:
     def _write(self, work: Callable[[Store], T]) -> T | None:
         store = self._store
         return self._try(lambda: work(store)) if store is not None and self.kept else None
-
-    def _try(self, work: Callable[[], T]) -> T | None:
-        # A trouble is told once, not at every turn.
-        try:
-            return work()
-        except StoreError as error:
-            if str(error) not in self._told:
-                self._told.add(str(error))
-                log.warning("%s; going on without it", error)
-            return None
 
     def _load(
         self,
