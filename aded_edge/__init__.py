@@ -4,6 +4,7 @@ The public names, and nothing else.
 """
 
 from .assistant import Assistant
+from .assistant.settings import Persona
 from .decode.stats import Stats
 from .errors import (
     AdedError,
@@ -15,8 +16,7 @@ from .errors import (
     PromptError,
     StoreError,
 )
-from .llama import Llama
-from .settings import Persona
+from .runtime.llama import Llama
 
 __all__ = [
     "AdedError",

@@ -16,6 +16,11 @@ still catches it.
 Knows nothing else of the package.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class AdedError(Exception):
     """Base of all errors that aded-edge raises on purpose."""
@@ -47,3 +52,18 @@ class StoreError(AdedError):
 
 class BenchError(AdedError):
     """A benchmark cannot run: its prompt file is missing or malformed."""
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The end of a message about an unknown name: the nearest known one.
+
+    Args:
+        name: what was given.
+        known: what could be meant.
+        otherwise: what to say when nothing known is near.
+
+    Returns:
+        "did you mean 'x'?", or `otherwise`.
+    """
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean {near[0]!r}?" if near else otherwise

@@ -30,12 +30,10 @@ import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from aded_edge.arrays import Int32Array
+from aded_edge.draft.best_first import best_first, puct
 from aded_edge.draft.drafter import AdaptiveDrafter, Step
 from aded_edge.draft.matrix import SLOTS, find
-from aded_edge.draft.search import best_first, puct
-
-Int32Array = npt.NDArray[np.int32]
-Int64Array = npt.NDArray[np.int64]
 
 VOCABULARY = 32_000
 LENGTH = 500

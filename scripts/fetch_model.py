@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 try:
-    from aded_edge.fetch import main
+    from aded_edge.models.default import main
 except ModuleNotFoundError as error:
     sys.exit(f"aded-edge: {sys.executable} lacks {error.name}: run scripts/chat, which sets up all")
 

@@ -24,7 +24,7 @@ try:
     import llama_cpp
     from tqdm import tqdm
 
-    from aded_edge.cli import guarded
+    from aded_edge.cli.main import guarded
     from aded_edge.errors import ConfigError, ModelError
 except ModuleNotFoundError as error:
     sys.exit(f"aded-edge: {sys.executable} lacks {error.name}: run scripts/chat, which sets up all")

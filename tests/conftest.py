@@ -14,7 +14,7 @@ import llama_cpp
 import numpy as np
 import pytest
 
-from aded_edge.fetch import default_model_path
+from aded_edge.models.default import default_model_path
 from aded_edge.store import default_store_path
 
 MODEL = default_model_path()  # asked before the data folder moves
@@ -133,7 +133,7 @@ def loader(settings):
 
         with contextlib.ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
             # One round of measurements is enough where speed is not the question.
-            patch.setattr("aded_edge.llama.MEASURE_SECONDS", 0.0)
+            patch.setattr("aded_edge.runtime.llama.MEASURE_SECONDS", 0.0)
             yield load
 
     return loader

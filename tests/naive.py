@@ -10,14 +10,9 @@ from itertools import pairwise
 import numpy as np
 
 from aded_edge.decode.budget import MARGIN
+from aded_edge.draft.best_first import PUCT_DRAFTS, PUCT_ITERATIONS, PUCT_SEARCHED, PUCT_SUCCESSORS
 from aded_edge.draft.calibration import MOST_EXPECTED, PRIOR_TRUST
 from aded_edge.draft.matrix import LEAST_PROB, MOST_WEIGHT, SLOTS
-from aded_edge.draft.search import (
-    PUCT_DRAFTS,
-    PUCT_ITERATIONS,
-    PUCT_SEARCHED,
-    PUCT_SUCCESSORS,
-)
 from aded_edge.draft.spans import SEPARATOR, WAYS
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from aded_edge.fetch import DEFAULT_MODEL
+from aded_edge.models.default import DEFAULT_MODEL
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["chat", "test", "check", "bench", "fetch_model.py"]

@@ -5,8 +5,8 @@ The public names, and nothing else.
 
 from __future__ import annotations
 
-from .assistant import Assistant, default_threads, memory_in
-from .recall import Used
+from .assistant import Assistant, memory_in
+from .recall import Recalled
 from .window import Overflow
 
-__all__ = ["Assistant", "Overflow", "Used", "default_threads", "memory_in"]
+__all__ = ["Assistant", "Overflow", "Recalled", "memory_in"]

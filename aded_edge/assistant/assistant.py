@@ -20,19 +20,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
-from .. import models
-from ..config import StoreChoice, check_store
-from ..decode.stats import Stats
-from ..errors import AdedError, ConfigError
-from ..llama import Llama
-from ..memory import GoingOn
-from ..settings import Persona, load_settings
-from ..store import ALL, Conversation, Hit, Message, Store, default_store_path, title_of
-from ..target.fingerprint import model_name
+from aded_edge.decode.stats import Stats
+from aded_edge.errors import AdedError, ConfigError
+from aded_edge.llamacpp.fingerprint import model_name
+from aded_edge.models import resolve as models
+from aded_edge.runtime.llama import Llama
+from aded_edge.runtime.options import StoreChoice, check_store, default_threads
+from aded_edge.store import (
+    EVERY_MESSAGE,
+    Conversation,
+    Hit,
+    Message,
+    Store,
+    default_store_path,
+    title_of,
+)
+from aded_edge.store.warn_once import WarnOnce
+
 from . import recall
 from .documents import put, read_text, refresh
 from .kv_states import KVStates
-from .recall import Used
+from .recall import Recalled
+from .settings import Persona, load_settings
 from .window import Overflow, Window, check_overflow, token_counter
 
 log = logging.getLogger("aded_edge")
@@ -113,7 +122,7 @@ class Assistant:
             persona = load_settings().persona(persona)
         check_overflow(overflow)
         path = check_store(store, default_store_path())
-        self._try = GoingOn("it")
+        self._try = WarnOnce("it")
         self._keep = keep
         self._store = self._open(path) if path is not None else None
         self._owns = not isinstance(model, Llama)
@@ -135,7 +144,7 @@ class Assistant:
         self._refreshed = float("-inf")
         self.conversation = Conversation(0, "", "", "")
         self.messages: list[Message] = []
-        self.used: list[Used] = []
+        self.used: list[Recalled] = []
         self._files: list[tuple[Path, str]] = []  # attached whole, not asked about yet
         self._attached: Store | None = None
         self._missed = False  # the store lacks some of the messages
@@ -343,7 +352,7 @@ class Assistant:
         self,
         question: Message,
         replaces: int = 0,
-        uses: list[Used] | None = None,
+        uses: list[Recalled] | None = None,
         sampling: Mapping[str, Any] | None = None,
     ) -> Generator[str, None, None]:
         messages = self.messages[: len(self.messages) - replaces]
@@ -400,7 +409,7 @@ class Assistant:
             "assistant", answer, None, cut, model, stats.tokens, figures, sources=sources
         )
 
-    def _recall(self, question: str, context: Sequence[Message]) -> list[Used]:
+    def _recall(self, question: str, context: Sequence[Message]) -> list[Recalled]:
         """What matches a question, and is not in the context yet."""
         store = self._store
         self._refresh_notes()
@@ -429,7 +438,7 @@ class Assistant:
         )
         return found or []
 
-    def _with_files(self, question: Message, uses: Sequence[Used]) -> str:
+    def _with_files(self, question: Message, uses: Sequence[Recalled]) -> str:
         parts = [f"File {file.name}:\n{text}\n" for file, text in self._files]
         return "\n".join([*parts, recall.given(question.content, uses)])
 
@@ -479,7 +488,7 @@ class Assistant:
         self._forget_summary_of_undone()
         # What could not be written before is written now, with all that it lacks.
         new = self.messages if self._missed else turn
-        old = ALL if self._missed else replaces
+        old = EVERY_MESSAGE if self._missed else replaces
         kept = self._write(lambda store: store.conversations.add(self.conversation, new, old))
         if kept is not None:
             self.conversation, self._missed = kept, False
@@ -520,7 +529,7 @@ class Assistant:
         return Llama(models.resolve(chosen), store=store, keep=self._keep, **options)
 
 
-def _is(use: Used, memory: int) -> bool:
+def _is(use: Recalled, memory: int) -> bool:
     return use.kind == "memory" and use.where == str(memory)
 
 
@@ -528,10 +537,3 @@ def memory_in(text: str) -> str | None:
     """What a message asks to be remembered ("remember that ..."), or None."""
     found = _REMEMBER.fullmatch(text)
     return " ".join(found[1].split()) if found else None
-
-
-def default_threads() -> int:
-    """As many as there are physical cores, about."""
-    # Beyond four, half of the logical cores are usually siblings that share one unit.
-    cores = os.cpu_count() or 1
-    return cores if cores <= 4 else cores // 2

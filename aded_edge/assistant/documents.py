@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import ConfigError
-from ..store import Document, Notes
-from ..texts import Skipped, find, readable
+from aded_edge.errors import ConfigError
+from aded_edge.files import Skipped, find, readable
+from aded_edge.store import Document, Notes
 
 PASSAGE = 700
 """Characters of a passage: about a paragraph, and 150 to 200 tokens."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import platformdirs
 
-from ..errors import AdedError
-from ..llama import Llama
+from aded_edge.errors import AdedError
+from aded_edge.runtime.llama import Llama
 
 MOST_BYTES = 1 << 30
 """All states together; the oldest are thrown away first."""

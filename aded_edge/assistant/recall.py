@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ..store import MemoryNote, Notes, Store, any_of, terms
+from aded_edge.store import MemoryNote, Notes, Store, any_of, terms
 
 _LOOKED_AT = 12
 """Hits of each kind that are looked at."""
@@ -34,7 +34,7 @@ Size = Callable[[str], int]
 
 
 @dataclass(frozen=True)
-class Used:
+class Recalled:
     """Something that the model was given with a question.
 
     Attributes:
@@ -58,9 +58,9 @@ class Used:
         return f"[{label[self.kind]}, {about}] {self.text}"
 
 
-def standing(memories: Iterable[MemoryNote], size: Size, budget: int) -> list[Used]:
+def standing(memories: Iterable[MemoryNote], size: Size, budget: int) -> list[Recalled]:
     """The memories that stand in every context: the newest that fit, oldest first."""
-    kept: list[Used] = []
+    kept: list[Recalled] = []
     for memory in reversed(list(memories)):
         tokens = size(memory.text)
         if tokens <= budget:
@@ -77,7 +77,7 @@ def recall(
     budget: int,
     conversation: int,
     known: str,
-) -> list[Used]:
+) -> list[Recalled]:
     """What matches a question: files first, then memories, then earlier conversations.
 
     Args:
@@ -94,23 +94,25 @@ def recall(
     """
     words = terms(question)
     query = any_of(words)
-    found: list[Used] = []
+    found: list[Recalled] = []
     for notes in (*attached, *([store.notes] if store else ())):
         found += [
-            Used("file", passage.text, f"{passage.path}:{passage.line}", "", 0)
+            Recalled("file", passage.text, f"{passage.path}:{passage.line}", "", 0)
             for passage in notes.match(query, _LOOKED_AT)
         ]
     if store is not None:
         found += [_memory(memory, 0) for memory in store.memories.match(query, _LOOKED_AT)]
         for hit in store.conversations.match(query, _LOOKED_AT, conversation):
             text = hit.content if size(hit.content) <= budget // 4 else hit.snippet
-            found.append(Used("conversation", " ".join(text.split()), hit.title, hit.created, 0))
+            found.append(
+                Recalled("conversation", " ".join(text.split()), hit.title, hit.created, 0)
+            )
     return _fitting(found, words, size, budget, known)
 
 
 def _fitting(
-    found: Sequence[Used], words: Sequence[str], size: Size, budget: int, known: str
-) -> list[Used]:
+    found: Sequence[Recalled], words: Sequence[str], size: Size, budget: int, known: str
+) -> list[Recalled]:
     needed = min(_LEAST_SHARED, len(words))
     fitting = []
     for use in found:
@@ -124,14 +126,14 @@ def _fitting(
     return fitting
 
 
-def given(question: str, uses: Sequence[Used]) -> str:
+def given(question: str, uses: Sequence[Recalled]) -> str:
     """The question as the model gets it."""
     if not uses:
         return question
     return "\n".join([HEADER, *map(str, uses), "", question])
 
 
-def cited(answer: str, question: str, uses: Iterable[Used]) -> tuple[str, ...]:
+def cited(answer: str, question: str, uses: Iterable[Recalled]) -> tuple[str, ...]:
     """The files among these that an answer drew on: it names one, or shares words with it.
 
     At least one of them must be none that the question brought.
@@ -161,5 +163,5 @@ def _name(where: str) -> str:
     return where.rpartition(":")[0].rpartition("/")[2]
 
 
-def _memory(memory: MemoryNote, tokens: int) -> Used:
-    return Used("memory", memory.text, str(memory.id), memory.created, tokens)
+def _memory(memory: MemoryNote, tokens: int) -> Recalled:
+    return Recalled("memory", memory.text, str(memory.id), memory.created, tokens)

@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast, get_args
 
-from ..errors import AdedError, ConfigError, PromptError
-from ..llama import Llama
-from ..store import Conversation, Message
-from .recall import Size, Used
+from aded_edge.errors import AdedError, ConfigError, PromptError
+from aded_edge.runtime.llama import Llama
+from aded_edge.store import Conversation, Message
+
+from .recall import Recalled, Size
 
 log = logging.getLogger("aded_edge")
 
@@ -73,7 +74,7 @@ class Window:
 
     def __init__(self, llama: Llama, overflow: Overflow, size: Size) -> None:
         self.overflow = overflow
-        self.standing: list[Used] = []
+        self.standing: list[Recalled] = []
         self._llama = llama
         self._size = size
         template = llama.metadata.get("tokenizer.chat_template", "system")

@@ -5,15 +5,15 @@ Knows results of the speed benchmark, as they are written. Does not know how the
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import textwrap
 from pathlib import Path
 from typing import Any
 
-from ..errors import BenchError
-from .decoders import AUTO, PLAIN
-from .summary import ALL, conditions
+from aded_edge.bench.speed.decoders import AUTO, PLAIN
+from aded_edge.bench.speed.summary import ALL_CATEGORIES, conditions
+from aded_edge.errors import BenchError
+from aded_edge.files import check_picture, save_picture
 
 COLOURS = {
     AUTO: "#0072B2",
@@ -30,25 +30,13 @@ COLOURS = {
 """Of Okabe and Ito for the most part: the colour-blind tell them apart too."""
 
 
-def check(png: Path) -> None:
-    """Looks whether a picture can be drawn there, before hours go into what it is to show.
-
-    Raises:
-        BenchError: matplotlib is missing, or there is no such folder.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise BenchError("a picture needs matplotlib: pip install 'aded-edge[plot]'")
-    if not png.parent.is_dir():
-        raise BenchError(f"cannot draw {png}: {png.parent} is no folder")
-
-
 def picture(paths: list[Path], png: Path) -> None:
     """Draws results that were written as JSON.
 
     Raises:
         BenchError: a file is no result, matplotlib is missing, or the picture cannot be written.
     """
-    check(png)
+    check_picture(png)
     draw([_load(path) for path in paths], png)
 
 
@@ -79,10 +67,7 @@ def draw(results: list[dict[str, Any]], png: Path) -> None:
     handles = [_patch(name) for name in names]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(names), frameon=False)
     figure.suptitle(_title(results), fontsize=9, x=0.01, ha="left")
-    try:
-        figure.savefig(png, dpi=110, format="png")
-    except OSError as error:
-        raise BenchError(f"cannot draw {png}: {error}") from error
+    save_picture(figure, png)
 
 
 def _panel(axis: Any, rows: list[dict[str, Any]]) -> None:
@@ -119,7 +104,7 @@ def _rows(result: dict[str, Any], visit: str) -> list[dict[str, Any]]:
         for row in result["summary"]
         if f"visit {row['visit']}" == visit and row["decoder"] != PLAIN
     ]
-    return sorted(rows, key=lambda row: row["category"] != ALL)  # the whole run first
+    return sorted(rows, key=lambda row: row["category"] != ALL_CATEGORIES)  # the whole run first
 
 
 def _look(name: str) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
-from ..draft.tree import ROOT, DraftTree
+from aded_edge.arrays import Int32Array
+from aded_edge.draft.tree import ROOT, DraftTree
 
 
 class Walk:
@@ -49,6 +49,6 @@ class Walk:
         self.emitted.append(token)
         self._next = self._tree.child(self._next, token)
 
-    def tokens(self) -> npt.NDArray[np.int32]:
+    def tokens(self) -> Int32Array:
         """int32 (n,): the tokens chosen so far."""
         return np.asarray(self.emitted, np.int32)

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..draft.kernel import kernel
-from ..draft.tree import ROOT, DraftTree
+from aded_edge.draft.compile import kernel
+from aded_edge.draft.tree import ROOT, DraftTree
+
 from .cost_curve import CostCurve
 
 MARGIN = 1.12

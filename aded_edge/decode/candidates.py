@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..draft.kernel import compiled, kernel
+from aded_edge.arrays import Float32Array, Int32Array
+from aded_edge.draft.compile import compiled, kernel
 
 CANDIDATES = 8
 """Candidates kept per row."""
@@ -89,9 +89,7 @@ def _top(logits: Any, tokens: Any, probs: Any) -> None:
             probs[r, j] = np.exp(probs[r, j] - best) / total
 
 
-def top_candidates(
-    logits: npt.NDArray[np.float32], k: int = CANDIDATES
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+def top_candidates(logits: Float32Array, k: int = CANDIDATES) -> tuple[Int32Array, Float32Array]:
     """The k likeliest tokens of each row, likeliest first, and their probabilities.
 
     Args:

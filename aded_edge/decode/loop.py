@@ -10,17 +10,15 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from ..draft.drafter import Drafter, Step
-from ..draft.tree import ROOT, DraftTree
+from aded_edge.arrays import Float32Array, Int32Array
+from aded_edge.draft.drafter import Drafter, Step
+from aded_edge.draft.tree import ROOT, DraftTree
+
 from .accept import Walk
 from .budget import Budget
 from .candidates import CANDIDATES, top_candidates
 from .stats import Meter
-
-Int32Array = npt.NDArray[np.int32]
-Float32Array = npt.NDArray[np.float32]
 
 Choose = Callable[[int, Float32Array], int]
 """The target's choice behind a row: (row, its logits) -> token. Called once per token emitted."""

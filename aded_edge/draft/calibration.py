@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from .kernel import kernel
+from aded_edge.arrays import Float32Array
+
+from .compile import kernel
 
 LENGTH_KINDS = 8
 """Longest context that matched: 1, 2, 3, 4, 6, 8, 16, 32 tokens."""
@@ -103,7 +104,7 @@ class Calibration:
         """Counts the outcome of one raw estimate."""
         record(self.counts, cell, estimate, hit)
 
-    def absorb(self, expected: npt.NDArray[np.float32], accepted: npt.NDArray[np.float32]) -> None:
+    def absorb(self, expected: Float32Array, accepted: Float32Array) -> None:
         """Adds what an earlier process counted, float32 (CELLS,) each; of another version, not."""
         if len(expected) != CELLS:
             return
@@ -113,7 +114,7 @@ class Calibration:
         counts[: ACCEPTED + 1] /= np.maximum(counts[EXPECTED] / MOST_EXPECTED, 1.0)
         counts[TRUST] = (counts[ACCEPTED] + PRIOR_TRUST * _PRIOR) / (counts[EXPECTED] + _PRIOR)
 
-    def take_new(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def take_new(self) -> tuple[Float32Array, Float32Array]:
         """What was counted since the last call: expected, accepted, float32 (CELLS,) each."""
         expected, accepted = self.counts[NEW_EXPECTED:].copy()
         self.counts[NEW_EXPECTED:] = 0.0

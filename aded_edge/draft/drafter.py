@@ -10,18 +10,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from aded_edge.arrays import Float32Array, Int32Array
+
+from .best_first import PUCT_NODES, best_first, puct
 from .calibration import ACCEPTED, EXPECTED, Calibration, record
+from .compile import kernel
 from .estimate import CONTEXT
-from .kernel import kernel
 from .matrix import LEAST_PROB, Rows, TrigramMatrix, observe, observe_top
-from .search import PUCT_NODES, best_first, puct
 from .spans import SEPARATOR, Spans, extend
 from .tree import DraftTree
-
-Int32Array = npt.NDArray[np.int32]
-Float32Array = npt.NDArray[np.float32]
 
 SOFT_WEIGHT = 1.0
 """What the target's distribution at one evaluated node adds to the matrix."""

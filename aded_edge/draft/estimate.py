@@ -13,10 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from aded_edge.arrays import Int32Array
 
 from .calibration import SURE, TRUST, cell_of
-from .kernel import kernel
+from .compile import kernel
 from .matrix import SLOTS, find, pair_key, single_key
 from .spans import LENGTHS, LONGEST, WAYS, successors
 
@@ -130,7 +131,7 @@ def calibrate(
 def next_tokens(
     table: Any,
     log: Any,
-    context: npt.NDArray[np.int32],
+    context: Int32Array,
     kappa: float,
     longest: int = CONTEXT,
 ) -> dict[int, float]:

@@ -16,9 +16,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from .kernel import kernel
+from aded_edge.arrays import BoolArray, Float32Array, Int32Array, Int64Array
+
+from .compile import kernel
 
 SLOTS = 16
 """Successors kept per context."""
@@ -31,19 +32,17 @@ LEAST_PROB = 0.02
 
 _ONE_TOKEN = np.int64(1) << np.int64(62)
 
-IntArray = npt.NDArray[np.int64]
-
 
 class Table(NamedTuple):
     """The arrays behind a matrix, as the kernels take them. `rows` used of `capacity`."""
 
-    keys: npt.NDArray[np.int64]  # (capacity,)
-    totals: npt.NDArray[np.float32]  # (capacity,) all weight ever added, aged alike
-    stamps: npt.NDArray[np.int32]  # (capacity,) clock at the last change
-    tokens: npt.NDArray[np.int32]  # (capacity, SLOTS)
-    weights: npt.NDArray[np.float32]  # (capacity, SLOTS), 0 = free
-    slots: npt.NDArray[np.int32]  # (power of two,) row + 1, 0 = free
-    state: npt.NDArray[np.int64]  # (2,) rows used, clock
+    keys: Int64Array  # (capacity,)
+    totals: Float32Array  # (capacity,) all weight ever added, aged alike
+    stamps: Int32Array  # (capacity,) clock at the last change
+    tokens: Int32Array  # (capacity, SLOTS)
+    weights: Float32Array  # (capacity, SLOTS), 0 = free
+    slots: Int32Array  # (power of two,) row + 1, 0 = free
+    state: Int64Array  # (2,) rows used, clock
 
 
 @kernel
@@ -200,12 +199,12 @@ def _reindex(keys: Any, rows: int, slots: Any) -> None:
 class Rows(NamedTuple):
     """What a matrix holds, as plain arrays: the form in which it is saved and merged."""
 
-    keys: npt.NDArray[np.int64]  # (n,)
-    totals: npt.NDArray[np.float32]  # (n,)
-    stamps: npt.NDArray[np.int32]  # (n,)
-    offsets: npt.NDArray[np.int64]  # (n + 1,) successors of row i: offsets[i]:offsets[i + 1]
-    tokens: npt.NDArray[np.int32]  # (m,)
-    weights: npt.NDArray[np.float32]  # (m,)
+    keys: Int64Array  # (n,)
+    totals: Float32Array  # (n,)
+    stamps: Int32Array  # (n,)
+    offsets: Int64Array  # (n + 1,) successors of row i: offsets[i]:offsets[i + 1]
+    tokens: Int32Array  # (m,)
+    weights: Float32Array  # (m,)
 
 
 class TrigramMatrix:
@@ -236,7 +235,7 @@ class TrigramMatrix:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self.table)
 
-    def observe(self, tokens: npt.NDArray[np.int32], start: int = 0, weight: float = 1.0) -> None:
+    def observe(self, tokens: Int32Array, start: int = 0, weight: float = 1.0) -> None:
         """Counts each of `tokens[start:]` as a successor of what stands before it.
 
         Args:
@@ -254,10 +253,10 @@ class TrigramMatrix:
 
     def observe_top(
         self,
-        befores: npt.NDArray[np.int32],
-        lasts: npt.NDArray[np.int32],
-        tokens: npt.NDArray[np.int32],
-        probs: npt.NDArray[np.float32],
+        befores: Int32Array,
+        lasts: Int32Array,
+        tokens: Int32Array,
+        probs: Float32Array,
         weight: float = 1.0,
         least: float = LEAST_PROB,
     ) -> None:
@@ -274,7 +273,7 @@ class TrigramMatrix:
         self.table.state[1] += 1
         observe_top(self.table, befores, lasts, tokens, probs, weight, least)
 
-    def lookup(self, a: int, b: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    def lookup(self, a: int, b: int) -> tuple[Int32Array, Float32Array]:
         """Successors of (a, b), or of (b) alone where `a` is negative; heaviest first.
 
         Returns:
@@ -367,12 +366,12 @@ class TrigramMatrix:
         keep[np.argpartition(value, rows // 4)[rows // 4 :]] = True
         self._keep(keep)
 
-    def _keep(self, keep: npt.NDArray[np.bool_]) -> None:
+    def _keep(self, keep: BoolArray) -> None:
         if not keep.all():
             self.table = _copy(self.table, np.flatnonzero(keep), self.table.keys.size)
 
 
-def _copy(old: Table, rows: slice | IntArray, capacity: int) -> Table:
+def _copy(old: Table, rows: slice | Int64Array, capacity: int) -> Table:
     table = _allocate(capacity)
     kept = len(old.keys[rows])
     for name in ("keys", "totals", "stamps", "tokens", "weights"):

@@ -14,9 +14,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from .kernel import kernel
+from aded_edge.arrays import Int32Array, Int64Array
+
+from .compile import kernel
 
 LENGTHS = (3, 4, 6, 8, 16, 32)
 """Context lengths that have a table."""
@@ -36,9 +37,9 @@ _LENGTHS = np.asarray(LENGTHS, np.int64)
 class Log(NamedTuple):
     """The arrays behind `Spans`, as the kernels take them."""
 
-    tokens: npt.NDArray[np.int32]  # (power of two,) a ring; place p lies at p & (size - 1)
-    places: npt.NDArray[np.int32]  # (lengths, buckets, WAYS) place + 1, newest first, 0 = free
-    state: npt.NDArray[np.int64]  # (1,) tokens ever appended
+    tokens: Int32Array  # (power of two,) a ring; place p lies at p & (size - 1)
+    places: Int32Array  # (lengths, buckets, WAYS) place + 1, newest first, 0 = free
+    state: Int64Array  # (1,) tokens ever appended
 
 
 @kernel
@@ -144,23 +145,23 @@ class Spans:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self.log)
 
-    def append(self, tokens: npt.NDArray[np.int32], start: int = 0) -> None:
+    def append(self, tokens: Int32Array, start: int = 0) -> None:
         """Logs a text of its own, int32 (n,); `tokens[:start]` are context, known already.
 
         Inside it, SEPARATOR (-1) stands between two texts.
         """
         append(self.log, np.concatenate((_GAP, tokens)), start + 1)
 
-    def extend(self, tokens: npt.NDArray[np.int32]) -> None:
+    def extend(self, tokens: Int32Array) -> None:
         """Logs tokens that follow on from the last one logged."""
         extend(self.log, tokens)
 
-    def tail(self, n: int) -> npt.NDArray[np.int32]:
+    def tail(self, n: int) -> Int32Array:
         """The last `n` tokens logged, or fewer; int32."""
         end, capacity = int(self.log.state[0]), self.log.tokens.size
         return self.log.tokens[np.arange(max(end - n, end - capacity, 0), end) % capacity]
 
-    def lookup(self, context: npt.NDArray[np.int32]) -> dict[int, list[int]]:
+    def lookup(self, context: Int32Array) -> dict[int, list[int]]:
         """For each context length with a match: what followed, latest place first."""
         found = np.empty(WAYS, np.int32)
         matches = {}

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from aded_edge.arrays import Float32Array, Int32Array
+
 ROOT = -1
 """Parent of the nodes that follow the root."""
 
@@ -32,10 +34,10 @@ class DraftTree:
             has none.
     """
 
-    tokens: npt.NDArray[np.int32]
-    parents: npt.NDArray[np.int32]
-    probs: npt.NDArray[np.float32]
-    estimates: npt.NDArray[np.float32]
+    tokens: Int32Array
+    parents: Int32Array
+    probs: Float32Array
+    estimates: Float32Array
     cells: npt.NDArray[np.int16]
 
     @classmethod

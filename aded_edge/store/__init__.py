@@ -5,38 +5,38 @@ The public names, and nothing else.
 
 from __future__ import annotations
 
-from aded_edge.store.conversations import (
-    ALL,
+from .conversations import (
+    EVERY_MESSAGE,
+    AnswerTotals,
     Conversation,
     Conversations,
-    Day,
     Hit,
     Message,
     title_of,
 )
-from aded_edge.store.learned import Learned, LearnedText
-from aded_edge.store.matrix import MatrixSize, ModelStore, Part
-from aded_edge.store.memories import Memories, MemoryNote
-from aded_edge.store.notes import Document, Notes, Passage
-from aded_edge.store.search import any_of, terms
-from aded_edge.store.store import Store, default_store_path
+from .full_text import any_of, terms
+from .memories import Memories, MemoryNote
+from .notes import Document, Notes, Passage
+from .part import LearnedText, Part
+from .parts import MatrixSize, ModelParts, PartRow
+from .store import Store, default_store_path
 
 __all__ = [
-    "ALL",
+    "EVERY_MESSAGE",
+    "AnswerTotals",
     "Conversation",
     "Conversations",
-    "Day",
     "Document",
     "Hit",
-    "Learned",
     "LearnedText",
     "MatrixSize",
     "Memories",
     "MemoryNote",
     "Message",
-    "ModelStore",
+    "ModelParts",
     "Notes",
     "Part",
+    "PartRow",
     "Passage",
     "Store",
     "any_of",

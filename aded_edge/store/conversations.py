@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aded_edge.store.database import StoreFile
-from aded_edge.store.search import all_of
+from .database import StoreFile
+from .full_text import all_of
 
-ALL = -1
+EVERY_MESSAGE = -1
 """As many messages as there are."""
 
 TITLE = 80
@@ -105,7 +105,7 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Day:
+class AnswerTotals:
     """Figures of one day's answers, or of one conversation's.
 
     Attributes:
@@ -161,7 +161,7 @@ class Conversations:
         Args:
             conversation: as it stands now; its summary is kept too.
             messages: the new ones.
-            replaces: how many of the last messages they stand in the place of, or ALL.
+            replaces: how many of the last messages they stand in the place of, or EVERY_MESSAGE.
 
         Returns:
             The conversation as it is kept.
@@ -245,17 +245,17 @@ class Conversations:
         self._file.checkpoint()  # what was deleted shall not stay in the log
         return gone == 0
 
-    def by_day(self, days: int = 30) -> list[Day]:
+    def by_day(self, days: int = 30) -> list[AnswerTotals]:
         """Figures of the answers of the last days on which there were any, oldest first."""
         return self._figures(_BY_DAY, days)
 
-    def by_conversation(self, conversations: int = 10) -> list[Day]:
+    def by_conversation(self, conversations: int = 10) -> list[AnswerTotals]:
         """Figures of the conversations talked in last, oldest first."""
         return self._figures(_BY_CONVERSATION, conversations)
 
-    def _figures(self, query: str, limit: int) -> list[Day]:
+    def _figures(self, query: str, limit: int) -> list[AnswerTotals]:
         with self._file.reading() as conn:
-            return [Day(*row) for row in conn.execute(query, (limit,))][::-1]
+            return [AnswerTotals(*row) for row in conn.execute(query, (limit,))][::-1]
 
     def _conversations(self, which: str, *values: object) -> list[Conversation]:
         with self._file.reading() as conn:

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 
-from aded_edge.store.database import StoreFile
+from .database import StoreFile
 
 
 def load_costs(file: StoreFile, key: str) -> dict[int, float] | None:

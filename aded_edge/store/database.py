@@ -19,7 +19,8 @@ from pathlib import Path
 import sqlite_utils
 
 from aded_edge.errors import StoreError
-from aded_edge.store.migrations import APPLICATION_ID, MIGRATIONS, NAMES
+
+from .migrations import APPLICATION_ID, MIGRATIONS, NAMES
 
 JOURNAL_BYTES = 4 << 20
 """A write-ahead log that grew beyond this is cut back once its content is in the file."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aded_edge.store.conversations import storable
-from aded_edge.store.database import StoreFile
+from .conversations import storable
+from .database import StoreFile
 
 
 @dataclass(frozen=True)

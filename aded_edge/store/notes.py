@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aded_edge.store.database import StoreFile
+from .database import StoreFile
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from typing import final
 
 import platformdirs
 
-from aded_edge.store import costs
-from aded_edge.store.conversations import Conversations
-from aded_edge.store.database import IN_MEMORY, StoreFile
-from aded_edge.store.matrix import MatrixSize, ModelStore, matrix_sizes
-from aded_edge.store.memories import Memories
-from aded_edge.store.notes import Notes
+from . import costs
+from .conversations import Conversations
+from .database import IN_MEMORY, StoreFile
+from .memories import Memories
+from .notes import Notes
+from .parts import MatrixSize, ModelParts, matrix_sizes
 
 
 def default_store_path() -> Path:
@@ -80,14 +80,14 @@ class Store:
         """What was found damaged and passed over so far, in words for the user."""
         return tuple(self._file.warnings)
 
-    def model(self, fingerprint: str, name: str) -> ModelStore:
+    def model(self, fingerprint: str, name: str) -> ModelParts:
         """What was learned about one model. Nothing is read or written yet.
 
         Args:
             fingerprint: what tells the model from others.
             name: what people call it.
         """
-        return ModelStore(self._file, fingerprint, name)
+        return ModelParts(self._file, fingerprint, name)
 
     def sizes(self) -> list[MatrixSize]:
         """What each model's matrix holds. Raises StoreError if the file cannot be read."""

@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from aded_edge.assistant import Assistant, memory_in
+from aded_edge.assistant.settings import Persona
 from aded_edge.errors import ConfigError, PromptError
-from aded_edge.settings import Persona
 from aded_edge.store import Store
 
 

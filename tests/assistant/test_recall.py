@@ -2,7 +2,7 @@
 
 import pytest
 
-from aded_edge.assistant.recall import Used, cited, given, recall, shared, standing
+from aded_edge.assistant.recall import Recalled, cited, given, recall, shared, standing
 from aded_edge.store import Conversation, Document, MemoryNote, Message, Store
 
 
@@ -60,14 +60,16 @@ def test_standing_memories_are_the_newest_that_fit():
 
 def test_a_question_without_finds_is_itself():
     assert given("why?", []) == "why?"
-    assert given("why?", [Used("file", "text", "a.md:1", "", 3)]).endswith("a.md:1] text\n\nwhy?")
+    assert given("why?", [Recalled("file", "text", "a.md:1", "", 3)]).endswith(
+        "a.md:1] text\n\nwhy?"
+    )
 
 
 def test_an_answer_cites_what_it_drew_on():
     uses = [
-        Used("file", "The harbour closes at nine in winter.", "/n/harbour.md:4", "", 9),
-        Used("file", "Bread needs flour and water.", "/n/bread.md:1", "", 9),
-        Used("memory", "harbour closes nine winter", "1", "", 9),
+        Recalled("file", "The harbour closes at nine in winter.", "/n/harbour.md:4", "", 9),
+        Recalled("file", "Bread needs flour and water.", "/n/bread.md:1", "", 9),
+        Recalled("memory", "harbour closes nine winter", "1", "", 9),
     ]
     answer = "In winter it closes at nine o'clock, the harbour."
     assert cited(answer, "When does it shut?", uses) == ("/n/harbour.md:4",)

@@ -2,16 +2,16 @@
 
 import pytest
 
-from aded_edge.bench.decoders import Settings
+from aded_edge.bench.speed.decoders import RunSettings
 
 
 @pytest.fixture
 def few(monkeypatch):
     """One round of measurements is enough where speed is not the question."""
-    monkeypatch.setattr("aded_edge.llama.MEASURE_SECONDS", 0.0)
+    monkeypatch.setattr("aded_edge.runtime.llama.MEASURE_SECONDS", 0.0)
 
 
 @pytest.fixture
 def small(model_path):
     """Conditions of a short run."""
-    return Settings(str(model_path), "p", max_tokens=12, n_ctx=512, threads=1)
+    return RunSettings(str(model_path), "p", max_tokens=12, n_ctx=512, threads=1)

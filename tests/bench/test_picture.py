@@ -6,9 +6,10 @@ import json
 import pytest
 
 from aded_edge.bench import picture
-from aded_edge.bench.decoders import PLAIN
-from aded_edge.cli import cli, guarded
+from aded_edge.bench.speed.decoders import PLAIN
+from aded_edge.cli.main import cli, guarded
 from aded_edge.errors import BenchError
+from aded_edge.files import check_picture
 
 needs_matplotlib = pytest.mark.skipif(
     importlib.util.find_spec("matplotlib") is None, reason="matplotlib is an extra"
@@ -78,7 +79,7 @@ def test_a_file_that_is_no_result_is_named(tmp_path, text):
 @needs_matplotlib
 def test_a_picture_that_cannot_be_written_is_told(tmp_path):
     with pytest.raises(BenchError, match="no folder"):
-        picture.check(tmp_path / "gone" / "x.png")
+        check_picture(tmp_path / "gone" / "x.png")
     with pytest.raises(BenchError, match="cannot draw"):
         picture.draw([result()], tmp_path)
 

@@ -18,7 +18,7 @@ from aded_edge.draft.matrix import TrigramMatrix
 from aded_edge.draft.spans import Spans
 from aded_edge.draft.tree import DraftTree
 from aded_edge.errors import EvaluationError
-from aded_edge.target.scripted import ScriptedTarget
+from tests.scripted import ScriptedTarget
 
 VOCABULARY = 6
 PROMPT = [1, 2, 3]

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from aded_edge.decode.budget import FixedBudget
 from aded_edge.decode.loop import Loop
+from aded_edge.draft.best_first import PUCT_NODES
 from aded_edge.draft.calibration import ACCEPTED, EXPECTED, NEW_EXPECTED, PRIOR_TRUST, TRUST
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter, Step
 from aded_edge.draft.matrix import LEAST_PROB, MOST_WEIGHT, TrigramMatrix
-from aded_edge.draft.search import PUCT_NODES
 from aded_edge.draft.spans import LENGTHS, Spans
 from aded_edge.draft.tree import DraftTree
-from aded_edge.target.scripted import ScriptedTarget
 from tests import naive
 from tests.naive import contents, ids
+from tests.scripted import ScriptedTarget
 
 VOCABULARY = 14  # less than a row's slots, and little enough that contexts come back
 ROOM = 1 << 12

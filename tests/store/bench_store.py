@@ -14,16 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from aded_edge.store import Learned, ModelStore, Store
+from aded_edge.store import ModelParts, Part, Store
 
 
-def learned(contexts: int, successors: int, tokens: int, seed: int) -> Learned:
+def learned(contexts: int, successors: int, tokens: int, seed: int) -> Part:
     """Random content of the given size; `successors` is the mean per context."""
     rng = np.random.default_rng(seed)
     counts = rng.integers(1, 2 * successors, contexts)
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     m = int(offsets[-1])
-    return Learned(
+    return Part(
         contexts=rng.permutation(np.arange(contexts, dtype=np.int64) * 7919 + seed),
         totals=rng.random(contexts, np.float32),
         stamps=rng.integers(0, 1000, contexts, np.int32),
@@ -50,7 +50,7 @@ def _sizes(path: Path) -> str:
     return f"file {path.stat().st_size / 1e6:.1f} MB, log {log / 1e6:.1f} MB"
 
 
-def _add_turns(model: ModelStore) -> list[float]:
+def _add_turns(model: ModelParts) -> list[float]:
     seconds = []
     for seed in range(64):
         turn = learned(1500, 8, 500, seed)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aded_edge.store import ModelStore, Store
+from aded_edge.store import ModelParts, Store
 
 
 @pytest.fixture
@@ -24,6 +24,6 @@ def store(path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def model(store: Store) -> ModelStore:
+def model(store: Store) -> ModelParts:
     """A model in it."""
     return store.model("fingerprint", "a model")

@@ -1,4 +1,4 @@
-"""Small `Learned`s for tests, and ways to compare and join them."""
+"""Small `Part`s for tests, and ways to compare and join them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aded_edge.store import Learned
-from aded_edge.store.learned import DTYPES
+from aded_edge.store import Part
+from aded_edge.store.part import DTYPES
 
 
-def arrays_of(learned: Learned) -> dict[str, np.ndarray]:
+def arrays_of(learned: Part) -> dict[str, np.ndarray]:
     """All arrays by name."""
     return {name: getattr(learned, name) for name in DTYPES}
 
 
-def ledger(number: int, padding: int = 1) -> Learned:
+def ledger(number: int, padding: int = 1) -> Part:
     """A part that says which one it is: its key and its token are `number`.
 
     `padding` successors make it as large as the test needs; they can be computed again.
     """
-    return Learned(
+    return Part(
         contexts=np.asarray([number], np.int64),
         totals=np.asarray([number], np.float32),
         stamps=np.asarray([number], np.int32),
@@ -33,14 +33,14 @@ def ledger(number: int, padding: int = 1) -> Learned:
     )
 
 
-def joined(parts: Sequence[Learned]) -> Learned:
+def joined(parts: Sequence[Part]) -> Part:
     """The sum of parts that share no context."""
     arrays = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("contexts", "totals", "stamps", "successors", "weights", "tokens")
     }
     sizes = np.concatenate([np.diff(part.offsets) for part in parts])
-    return Learned(
+    return Part(
         **arrays,
         offsets=np.concatenate(([0], np.cumsum(sizes))).astype(np.int64),
         trials=np.sum([part.trials for part in parts], axis=0, dtype=np.float32),
@@ -48,12 +48,12 @@ def joined(parts: Sequence[Learned]) -> Learned:
     )
 
 
-def numbers(parts: Sequence[Learned]) -> list[int]:
+def numbers(parts: Sequence[Part]) -> list[int]:
     """The numbers of all `ledger` parts in these parts and sums, in the order of their tokens."""
     return [int(token) for part in parts for token in part.tokens]
 
 
-def assert_same(found: Learned, expected: Learned) -> None:
+def assert_same(found: Part, expected: Part) -> None:
     """Every array has the same type and the same bits."""
     for name, array in arrays_of(expected).items():
         other = getattr(found, name)

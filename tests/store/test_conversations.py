@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from aded_edge.store import ALL, Conversation, Message, Store
-
-from .samples import ledger, numbers
+from aded_edge.store import EVERY_MESSAGE, Conversation, Message, Store
+from tests.store.samples import ledger, numbers
 
 
 def turn(question: str, answer: str, **changes: object) -> list[Message]:
@@ -68,7 +67,7 @@ def test_the_last_one_talked_in_comes_first(store: Store) -> None:
 
 def test_all_messages_can_be_replaced(store: Store) -> None:
     kept = begin(store, "u1", "one", "1")
-    store.conversations.add(kept, turn("two", "2"), replaces=ALL)
+    store.conversations.add(kept, turn("two", "2"), replaces=EVERY_MESSAGE)
     assert [m.content for m in store.conversations.messages(kept)] == ["two", "2"]
 
 

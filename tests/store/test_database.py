@@ -17,9 +17,8 @@ from pathlib import Path
 import pytest
 
 from aded_edge.errors import StoreError
-from aded_edge.store import ModelStore, Store, default_store_path
-
-from .samples import joined, ledger, numbers
+from aded_edge.store import ModelParts, Store, default_store_path
+from tests.store.samples import joined, ledger, numbers
 
 
 def filled(path: Path, parts: int = 5) -> bytes:
@@ -71,7 +70,7 @@ def test_a_closed_store_says_so(path: Path) -> None:
         store.model("f", "name").load()
 
 
-def test_a_failed_transaction_leaves_nothing(model: ModelStore, store: Store) -> None:
+def test_a_failed_transaction_leaves_nothing(model: ModelParts, store: Store) -> None:
     model.add(ledger(1))
 
     def interrupted() -> None:
@@ -158,7 +157,7 @@ def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
         Store.open(tmp_path / "file" / "store.db")
 
 
-def test_disk_full(model: ModelStore, store: Store, path: Path) -> None:
+def test_disk_full(model: ModelParts, store: Store, path: Path) -> None:
     model.add(ledger(1))
     with store._file.reading() as conn:
         (pages,) = conn.execute("PRAGMA page_count").fetchone()

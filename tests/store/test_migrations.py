@@ -9,9 +9,8 @@ from sqlite_utils import Database
 from aded_edge.errors import StoreError
 from aded_edge.store import Store
 from aded_edge.store.migrations import MIGRATIONS, NAMES
-
-from .samples import ledger, numbers
-from .test_database import assert_refused, files_in
+from tests.store.samples import ledger, numbers
+from tests.store.test_database import assert_refused, files_in
 
 
 def schema(path: Path) -> list[tuple[str, str]]:

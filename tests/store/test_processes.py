@@ -15,10 +15,9 @@ import pytest
 
 from aded_edge.errors import StoreError
 from aded_edge.store import Store
-
-from . import worker
-from .samples import assert_same, joined, ledger, numbers
-from .test_database import assert_refused, filled
+from tests.store import worker
+from tests.store.samples import assert_same, joined, ledger, numbers
+from tests.store.test_database import assert_refused, filled
 
 # Whatever pytest imported the worker as, a new process can import it so from here.
 ROOT = Path(str(worker.__file__)).parents[worker.__name__.count(".")]

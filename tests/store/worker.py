@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 
 from aded_edge.store import Store
-
-from .samples import joined, ledger, numbers
+from tests.store.samples import joined, ledger, numbers
 
 PADDING = 4000
 

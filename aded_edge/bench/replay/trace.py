@@ -1,0 +1,144 @@
+"""A trace: what a model answered, and how sure it was, at every position.
+
+With it drafting can be tried in seconds, and without the model. Knows the file. Does not know how
+it is recorded, nor what it is replayed for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from aded_edge.arrays import Float32Array, Int32Array
+from aded_edge.errors import BenchError
+
+FORMAT = 1
+"""Number of the file's layout."""
+
+TOP = 16
+"""The target's likeliest tokens that are kept at each generated position."""
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """One answer.
+
+    Attributes:
+        dialog, category, turn: where it stands.
+        prompt: int32 (p,), the whole conversation so far, up to where the answer begins.
+        answer: int32 (n,), what the target said.
+        top_tokens: int32 (n, TOP), its likeliest tokens where it chose each of them.
+        top_probs: float32 (n, TOP), and their probabilities at temperature 1.
+    """
+
+    dialog: str
+    category: str
+    turn: int
+    prompt: Int32Array
+    answer: Int32Array
+    top_tokens: Int32Array
+    top_probs: Float32Array
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Answers in the order they were given, and the conditions of their making.
+
+    Attributes:
+        conditions: model, fingerprint, temperature, seed, cost curve and so on; plain JSON.
+    """
+
+    conditions: dict[str, Any]
+    turns: list[Turn]
+
+    @property
+    def cost(self) -> dict[int, float]:
+        """Seconds of one evaluation by width, as measured when the trace was recorded."""
+        return {int(width): float(s) for width, s in self.conditions["cost"].items()}
+
+    def save(self, path: Path) -> None:
+        """Writes the file.
+
+        Raises:
+            BenchError: it cannot be written.
+        """
+        turns = self.turns
+        about = {
+            "format": FORMAT,
+            "conditions": self.conditions,
+            "turns": [[t.dialog, t.category, t.turn, len(t.prompt), len(t.answer)] for t in turns],
+        }
+        try:
+            with path.open("wb") as file:
+                np.savez_compressed(
+                    file,
+                    about=np.asarray(json.dumps(about)),
+                    prompts=_joined([t.prompt for t in turns], np.int32),
+                    answers=_joined([t.answer for t in turns], np.int32),
+                    top_tokens=_joined([t.top_tokens for t in turns], np.int32),
+                    top_probs=_joined([t.top_probs for t in turns], np.float32),
+                )
+        except OSError as error:
+            raise BenchError(f"cannot write the trace {path}: {error.strerror}") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Trace:
+        """Reads a file that `save` wrote.
+
+        Raises:
+            BenchError: it is missing, or no trace of this format.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                about = json.loads(str(file["about"]))
+                if about["format"] != FORMAT:
+                    raise BenchError(
+                        f"{path} has the format {about['format']}, and this version reads "
+                        f"{FORMAT}: record it again"
+                    )
+                arrays = [file[n] for n in ("prompts", "answers", "top_tokens", "top_probs")]
+            return cls(about["conditions"], list(_split(about["turns"], *arrays)))
+        except BenchError:
+            raise
+        except OSError as error:
+            raise BenchError(f"cannot read the trace {path}: {error}") from error
+        except Exception as error:  # NumPy parses before it checks: no list of them is complete
+            raise BenchError(
+                f"{path} is no trace, or a damaged one ({error}); make one with "
+                "python -m aded_edge bench record"
+            ) from error
+
+
+def _joined(arrays: Sequence[npt.NDArray[Any]], dtype: Any) -> npt.NDArray[Any]:
+    return np.concatenate(arrays).astype(dtype) if arrays else np.empty(0, dtype)
+
+
+def _split(
+    turns: list[Any],
+    prompts: Int32Array,
+    answers: Int32Array,
+    top_tokens: Int32Array,
+    top_probs: Float32Array,
+) -> Any:
+    ours = answers, top_tokens, top_probs
+    at_prompt = at_answer = 0
+    for dialog, category, turn, prompt, answer in turns:
+        own = slice(at_answer, at_answer + answer)
+        if at_prompt + prompt > len(prompts) or own.stop > min(map(len, ours)):
+            raise ValueError("its arrays are too short")
+        yield Turn(
+            dialog,
+            category,
+            turn,
+            prompts[at_prompt : at_prompt + prompt],
+            answers[own],
+            top_tokens[own],
+            top_probs[own],
+        )
+        at_prompt, at_answer = at_prompt + prompt, own.stop

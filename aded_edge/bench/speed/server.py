@@ -1,0 +1,197 @@
+"""llama.cpp's server as a decoder: started here on loopback, timed by itself, stopped with the run.
+
+Its own clock starts with the first token of an answer too, so its seconds are those of all others
+behind that token. It keeps running between visits: what one of its drafters has learned from the
+first is still there in the second.
+
+Knows one binary's options and HTTP. Does not know dialogs, nor what is made of the times.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+from aded_edge.errors import BenchError
+
+from .decoders import Decoded, RunSettings
+
+SERVER = "server"
+"""The decoder that is the server without speculation."""
+
+SPEC_TYPES = ("ngram-simple", "ngram-map-k", "ngram-mod", "ngram-cache")
+"""Its own ways to draft without a second model, as `--spec-type` names them."""
+
+SERVERS = (SERVER, *SPEC_TYPES)
+
+START_SECONDS = 300.0
+"""How long it may take to load a model."""
+
+ANSWER_SECONDS = 3600.0
+"""How long one answer may take."""
+
+
+class Server:
+    """A running server with one slot.
+
+    Args:
+        name: one of SERVERS.
+        settings: conditions of the run; `llama_server` is the binary.
+        kv_folder: where the KV of prompts lies.
+        log: file that gets its output.
+
+    Attributes:
+        build: what the binary says of its version.
+
+    Raises:
+        BenchError: the binary is missing, or ends before it can answer, or takes too long.
+    """
+
+    def __init__(self, name: str, settings: RunSettings, kv_folder: Path, log: Path) -> None:
+        self._name, self._settings, self._log = name, settings, log
+        self._port = _free_port()
+        self._takes_files = True
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._process = self._start(kv_folder)
+            self._wait()
+            self.build = str(self._ask("GET", "/props", None)[1].get("build_info", "unknown"))
+        except BaseException:
+            self.close()
+            raise
+
+    def answer(self, prompt: list[int], kv: Path) -> Decoded:
+        """Answers a prompt; `kv` is the file of its KV, the last token left out."""
+        if self._takes_files:
+            # One of another version may not know the format: then it evaluates prompts itself.
+            status, _ = self._ask("POST", "/slots/0?action=restore", {"filename": kv.name})
+            self._takes_files = status == 200
+        status, reply = self._ask("POST", "/completion", self._request(prompt))
+        if status != 200:
+            raise BenchError(f"{self._name}: the server refused a prompt: {_reason(reply)}")
+        timings, tokens = reply["timings"], [int(token) for token in reply["tokens"]]
+        accepted = int(timings.get("draft_n_accepted", 0))
+        return Decoded(
+            tokens=tokens,
+            seconds=float(timings["predicted_ms"]) / 1000,
+            # An end of text in the midst of a draft leaves accepted tokens behind it unsaid.
+            steps=max(len(tokens) - 1 - accepted, min(len(tokens) - 1, 1)),
+            accepted=accepted,
+        )
+
+    def close(self) -> None:
+        """Stops it. It has nothing to save."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _start(self, kv_folder: Path) -> subprocess.Popen[bytes]:
+        settings = self._settings
+        binary = str(settings.llama_server)
+        threads = str(settings.threads)
+        layers = settings.gpu_layers if settings.gpu_layers >= 0 else 999  # all
+        options = ["--model", settings.model, "--host", "127.0.0.1", "--port", str(self._port)]
+        options += ["--ctx-size", str(settings.n_ctx), "--parallel", "1"]
+        options += ["--threads", threads, "--threads-batch", threads]
+        options += ["--n-gpu-layers", str(layers)]
+        options += ["--flash-attn", "on" if settings.flash_attn else "off"]
+        options += ["--slot-save-path", str(kv_folder) + os.sep]
+        options += ["--cache-ram", "0"]  # or it copies the KV of each prompt that it leaves
+        if self._name != SERVER:
+            options += ["--spec-type", self._name]
+        own = {key: value for key, value in os.environ.items() if not key.startswith("LLAMA_ARG_")}
+        try:
+            with self._log.open("wb") as log:
+                return subprocess.Popen(
+                    [binary, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=own
+                )
+        except OSError as error:
+            raise BenchError(
+                f"cannot start {binary}: {error.strerror}; --llama-server takes the path of "
+                "llama.cpp's llama-server"
+            ) from error
+
+    def _wait(self) -> None:
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            self._check_alive("ended before it could answer")
+            try:
+                status, _ = self._exchange("GET", "/health", None, 5.0)
+            except (OSError, HTTPException):
+                status = 0
+            if status == 200:
+                return
+            time.sleep(0.05)
+        raise BenchError(
+            f"{self._name}: {self._settings.llama_server} was not ready after "
+            f"{START_SECONDS:.0f} s: {self._last_words()}"
+        )
+
+    def _check_alive(self, what: str) -> None:
+        assert self._process is not None, "the constructor has started it"
+        status = self._process.poll()
+        if status is not None:
+            raise BenchError(
+                f"{self._name}: {self._settings.llama_server} {what} (status {status}): "
+                f"{self._last_words()}"
+            )
+
+    def _last_words(self) -> str:
+        text = self._log.read_text(encoding="utf-8", errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        errors = [line for line in lines if "error" in line.lower()]
+        return (errors or lines or ["it said nothing"])[-1][:300]
+
+    def _request(self, prompt: list[int]) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            "prompt": prompt,
+            "n_predict": settings.max_tokens,
+            "temperature": settings.temperature,
+            "seed": settings.seed,
+            "cache_prompt": True,
+            "return_tokens": True,
+            # as llama_cpp.Llama.generate has them
+            "top_k": 40,
+            "top_p": 0.95,
+            "min_p": 0.05,
+            "repeat_penalty": 1.0,
+        }
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, Any]:
+        try:
+            return self._exchange(method, path, body, ANSWER_SECONDS)
+        except (OSError, HTTPException, ValueError) as error:
+            self._check_alive("ended in the midst of the run")
+            raise BenchError(f"{self._name}: the server did not answer: {error}") from error
+
+    def _exchange(
+        self, method: str, path: str, body: dict[str, Any] | None, timeout: float
+    ) -> tuple[int, Any]:
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=timeout)
+        try:
+            data = None if body is None else json.dumps(body)
+            connection.request(method, path, data, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read() or b"{}")
+        finally:
+            connection.close()
+
+
+def _reason(reply: Any) -> str:
+    try:
+        return str(reply["error"]["message"])
+    except (KeyError, TypeError):
+        return str(reply)[:300]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,161 @@
+"""`bench replay`: drafting tried on a trace, as tables and JSON.
+
+Knows tables. Does not know how figures are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from aded_edge.bench.replay.run import Replay, Tally, load_costs
+from aded_edge.bench.replay.trace import Trace
+from aded_edge.bench.speed.run import save
+from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
+from aded_edge.errors import BenchError
+from aded_edge.runtime.persistence import stored
+
+from ..options import Command, FilePath, StorePath
+
+_CPU_LEAVES, _GPU_LEAVES = 1, 16
+"""What `Llama` uses: chains where a row costs much, trees where it costs next to nothing."""
+
+_DEPTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
+"""Depths that are printed; the JSON holds all."""
+
+
+class _Replay(Command):
+    """A visit is cold unless the command line says otherwise: no store of the config file's."""
+
+    def configured(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+
+@click.command(cls=_Replay)
+@click.argument("trace", type=FilePath)
+@click.option(
+    "--cost", default="measured", show_default=True, help="measured, laptop, gpu, or a JSON file."
+)
+@click.option("--visits", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--warm", type=FilePath, multiple=True, help="A trace to learn from first.")
+@click.option(
+    "--store",
+    type=StorePath(),
+    default="none",
+    show_default=True,
+    help="A matrix to start from: a file, or default.",
+)
+@click.option(
+    "--search",
+    type=click.Choice(["best-first", "puct"]),
+    default="best-first",
+    show_default=True,
+    help="puct is the paper's, with its tree evaluated whole.",
+)
+@click.option("--leaves", type=click.IntRange(1, 64), help="Default: 1, or 16 at flat costs.")
+@click.option("--longest", type=click.IntRange(1), default=32, show_default=True, help="Context.")
+@click.option("--kappa", type=click.FloatRange(0), default=0.7, show_default=True)
+@click.option("--hard", type=click.FloatRange(0), default=1.0, show_default=True)
+@click.option("--soft", type=click.FloatRange(0), default=1.0, show_default=True)
+@click.option("--trusting", is_flag=True, help="No calibration.")
+@click.option("--overhead", type=click.FloatRange(0), default=0.0, show_default=True)
+@click.option("--json", "out", type=FilePath, help="Write the result here.")
+def replay(
+    trace: Path,
+    *,
+    cost: str,
+    visits: int,
+    search: str,
+    leaves: int | None,
+    warm: tuple[Path, ...],
+    store: Path | None,
+    overhead: float,
+    out: Path | None,
+    **options: Any,
+) -> None:
+    """Try drafting on a trace, without the model.
+
+    The first visit is cold, unless --warm or --store say otherwise.
+    """
+    recorded = Trace.load(trace)
+    costs = load_costs(cost, recorded)
+    if leaves is None:
+        leaves = _GPU_LEAVES if _is_flat(costs) else _CPU_LEAVES
+    kind = PaperDrafter if search == "puct" else AdaptiveDrafter
+    drafter = kind(max_leaves=leaves, **options)
+    if store is not None:
+        for part in stored(store, recorded.conditions["fingerprint"]):
+            drafter.absorb(part)
+    run = Replay(drafter, costs, fixed=search == "puct", overhead=overhead)
+    _warm_up(run, warm, recorded, trace)
+    to = Console()
+    to.print(_conditions(recorded, cost, search, leaves, overhead))
+    found = []
+    for visit in range(1, visits + 1):
+        tallies = run.visit(recorded.turns)
+        to.print(*_tables(visit, tallies))
+        found.append({category: tally.row() for category, tally in tallies.items()})
+    if out is not None:
+        about = recorded.conditions
+        result = {"trace": about, "cost": cost, "costs": costs, "leaves": leaves, "visits": found}
+        save({**result, "search": search, "overhead": overhead, "options": options}, out)
+        to.print(f"written to {out}")
+
+
+def _warm_up(run: Replay, warm: Sequence[Path], recorded: Trace, path: Path) -> None:
+    for other in warm:
+        earlier = Trace.load(other)
+        if earlier.conditions["fingerprint"] != recorded.conditions["fingerprint"]:
+            raise BenchError(f"{other} is the trace of another model than {path}")
+        run.visit(earlier.turns)
+
+
+def _conditions(recorded: Trace, cost: str, search: str, leaves: int, overhead: float) -> str:
+    about = recorded.conditions
+    return (
+        f"{about['model']}, {about['prompts']}, {len(recorded.turns)} answers of up to "
+        f"{about['max_tokens']} tokens, temperature {about['temperature']}, seed {about['seed']}; "
+        f"cost {cost}, {search}, {leaves} {'leaf' if leaves == 1 else 'leaves'}, "
+        f"overhead {overhead:.0%} of a plain evaluation"
+    )
+
+
+def _is_flat(costs: dict[int, float]) -> bool:
+    widest = max(costs)
+    return costs[widest] / costs[1] < 1 + 0.05 * (widest - 1)
+
+
+def _tables(visit: int, tallies: dict[str, Tally]) -> Iterator[Table]:
+    rows = {name: tally.row() for name, tally in tallies.items()}
+    deepest = max(len(row["accepted_by_depth"]) for row in rows.values())
+    depths = [depth for depth in _DEPTHS if depth <= deepest]
+    figures = _empty(f"visit {visit}", "tokens", "MAT", "speedup", "oracle", "share", "wasted")
+    accepted = _empty("accepted by depth", *map(str, depths))
+    for name, row in rows.items():
+        figures.add_row(
+            name,
+            str(row["tokens"]),
+            f"{row['mat']:.2f}",
+            f"{row['speedup']:.2f}",
+            f"{row['oracle_speedup']:.2f}",
+            f"{row['oracle_share']:.0%}",
+            f"{row['wasted']} of {row['drafted']}",
+        )
+        shares = dict(enumerate(row["accepted_by_depth"], 1))
+        accepted.add_row(name, *(f"{shares.get(depth, 0.0):.0%}" for depth in depths))
+    yield from (figures, accepted)
+
+
+def _empty(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table.add_column("category")
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table

@@ -1,0 +1,185 @@
+"""`bench speed`: decoders measured side by side, as tables, JSON and a picture.
+
+Knows tables and progress. Does not know how figures are made.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from aded_edge.bench.dialogs import Dialog, load_dialogs
+from aded_edge.bench.picture import draw
+from aded_edge.bench.speed.decoders import AUTO, LOCAL, PLAIN, RunSettings
+from aded_edge.bench.speed.run import DECODERS, run, save, taking_part
+from aded_edge.bench.speed.server import SERVERS
+from aded_edge.bench.speed.summary import ALL_CATEGORIES, conditions
+from aded_edge.errors import BenchError
+from aded_edge.files import check_picture
+from aded_edge.models.resolve import resolve
+from aded_edge.runtime.options import default_threads
+
+from ..options import MODEL, Command, FilePath, how_it_runs
+from ..output import console
+
+
+@click.command(cls=Command)
+@MODEL
+@click.option("--prompts", type=FilePath, required=True, help="Spec-Bench JSONL.")
+@click.option("--limit", type=click.IntRange(1), help="Dialogs, from all categories in turn.")
+@click.option("--max-tokens", type=click.IntRange(2), default=128, show_default=True)
+@click.option("--visits", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--decoders", help="Default: llama_cpp, auto, lookup-10, lookup-2, paper, servers.")
+@click.option("--llama-server", type=FilePath, help="llama.cpp's server, to be compared with.")
+@click.option(
+    "--peer-dialogs", type=click.IntRange(0), help="Others than auto answer only so many dialogs."
+)
+@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True)
+@how_it_runs
+@click.option("--json", "out", type=FilePath, help="Write the result here, dialog by dialog.")
+@click.option("--png", type=FilePath, help="Draw it here; needs aded-edge[plot].")
+def speed(
+    model: str,
+    prompts: Path,
+    limit: int | None,
+    out: Path | None,
+    png: Path | None,
+    *,
+    decoders: str | None,
+    threads: int | None,
+    ctx: int,
+    llama_server: Path | None,
+    **options: Any,
+) -> None:
+    """Measure speed against llama_cpp.Llama and others, first visit and second.
+
+    \b
+    Decoders: llama_cpp, with which all are compared; auto, off and paper of aded-edge; lookup-10
+    and lookup-2, llama_cpp's prompt lookup; and of --llama-server: server, ngram-simple,
+    ngram-map-k, ngram-mod and ngram-cache.
+    """
+    names = _decoders(decoders, llama_server)
+    file = resolve(model)
+    if png is not None:
+        check_picture(png)
+    settings = RunSettings(
+        model=str(file),
+        prompts=str(prompts),
+        decoders=names,
+        threads=threads or default_threads(),
+        n_ctx=ctx,
+        llama_server=str(llama_server) if llama_server is not None else None,
+        **options,
+    )
+    dialogs = load_dialogs(prompts, limit)
+
+    def keep(result: dict[str, Any]) -> None:
+        if out is not None:
+            save(result, out)
+
+    with _ends_in_order(), tqdm(total=_planned(settings, dialogs), unit="answer") as bar:
+        result = run(settings, dialogs, lambda answers: bar.update(answers) and None, keep)
+    to = console()
+    show(result, to)
+    if out is not None:
+        to.print(f"Written to {out}.")
+    if png is not None:
+        draw([result], png)
+        to.print(f"Drawn to {png}.")
+
+
+def _decoders(asked: str | None, llama_server: Path | None) -> tuple[str, ...]:
+    if asked is None:
+        known = (name for name in LOCAL if name != "off")
+        return (*known, *(SERVERS if llama_server is not None else ()))
+    names = dict.fromkeys(name.strip() for name in asked.split(",") if name.strip())
+    for name in names:
+        if name not in DECODERS:
+            raise BenchError(f"no decoder {name!r}; known: {', '.join(DECODERS)}")
+        if name in SERVERS and llama_server is None:
+            raise BenchError(f"the decoder {name!r} needs --llama-server, the path of its binary")
+    return tuple({PLAIN: None, **names})
+
+
+def _planned(settings: RunSettings, dialogs: list[Dialog]) -> int:
+    answers = (
+        len(dialog.turns) * len(taking_part(settings, place))
+        for place, dialog in enumerate(dialogs)
+    )
+    return settings.visits * sum(answers)
+
+
+@contextmanager
+def _ends_in_order() -> Iterator[None]:
+    """A run that is told to end stops its servers and removes its gigabytes of KV first."""
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = [signal.signal(number, end) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def show(result: dict[str, Any], to: Console) -> None:
+    """Prints conditions and tables."""
+    to.print(conditions(result))
+    for visit, store in result["stores"].items():
+        rows = [row for row in result["summary"] if f"visit {row['visit']}" == visit]
+        to.print(f"\n{visit}, {store} store")
+        to.print(_table(rows))
+        costs = {int(width): cost for width, cost in result["cost_curves"][visit].items()}
+        if costs:
+            curve = ", ".join(f"{w}: {c / costs[1]:.1f}" for w, c in costs.items() if w > 1)
+            to.print(f"An evaluation takes {costs[1] * 1000:.1f} ms; by width {curve} times.")
+        for row in rows:
+            if row["category"] == ALL_CATEGORIES and row["decoder"] == AUTO:
+                to.print(_about_auto(row))
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 1), pad_edge=False, collapse_padding=True)
+    for name in ("category", "decoder"):
+        table.add_column(name, no_wrap=True)
+    for name in ("tokens/s", "ratio", "quartiles", "MAT", "same", "oracle"):
+        table.add_column(name, justify="right", no_wrap=True)
+    before = ""
+    for row in rows:
+        low, high = row["speedup_quartiles"]
+        table.add_row(
+            row["category"] if row["category"] != before else "",
+            row["decoder"],
+            f"{row['speed']:.1f}",
+            f"{row['speedup']:.2f}",
+            f"{low:.2f} {row['speedup_median']:.2f} {high:.2f}",
+            f"{row['mat']:.2f}",
+            f"{row['identical']:.0%}",
+            f"{row['oracle_share']:.0%}" if "oracle_share" in row else "",
+        )
+        before = row["category"]
+    return table
+
+
+def _about_auto(row: dict[str, Any]) -> str:
+    text = ""
+    if "oracle_speedup" in row:
+        text += (
+            f"The oracle would reach {row['oracle_speedup']:.2f} times plain decoding; "
+            f"auto has {row['oracle_share']:.0%} of its speed. "
+        )
+    if "overhead" in row:
+        shares = ", ".join(f"{part} {share:.1%}" for part, share in row["shares"].items())
+        text += f"Overhead {row['overhead']:.1%} of auto's time: {shares}."
+    return text

@@ -1,0 +1,218 @@
+"""`python -m aded_edge.chat [MODEL]`: parses options, opens an assistant, and lets it talk.
+
+Knows options, and where each takes its value from: the command line, the persona, the defaults
+of the config file, or ours. Does not know how an answer is made or printed.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import platformdirs
+from click.core import ParameterSource
+from rich.console import Console
+
+from aded_edge.assistant import Assistant, Overflow
+from aded_edge.assistant.settings import SAMPLING, Persona, load_settings
+from aded_edge.errors import ConfigError
+from aded_edge.models.default import default_model_path, fetch_default_model
+
+from ..options import STORE_OR_NONE, THREADS, Command, FilePath
+from ..output import DimLogHandler, dim
+from .commands import SETTABLE, all_commands, show
+from .line import open_line
+from .output import MarkdownPrinter, PlainPrinter, Printer, Think
+from .repl import Repl
+
+_LAST = 0
+"""--continue stands for --resume with this number."""
+
+
+class _Chat(Command):
+    """A command for which the whole of [defaults] holds, and before it the persona's options."""
+
+    def configured(self) -> dict[str, Any]:
+        """Nothing yet: `--config` names the file, so its callback reads it."""
+        return {}
+
+
+def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
+    # Eager, so that the file is read before click looks for any option's default.
+    context.obj = load_settings(path)
+    context.default_map = dict(context.obj.defaults)
+    return path
+
+
+def _take_persona(context: click.Context, _: click.Parameter, name: str | None) -> str | None:
+    # click processes what the command line gives before it looks for defaults.
+    if name is not None and context.default_map is not None:
+        context.default_map.update(context.obj.persona(name).options)
+    return name
+
+
+@click.command(cls=_Chat, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model", required=False)
+@click.option("--system", help="System message.")
+@click.option("-c", "--continue", "resume", flag_value=_LAST, type=int, help="Go on with the last.")
+@click.option(
+    "--resume",
+    type=click.IntRange(_LAST, 2**63 - 1),
+    metavar="ID",
+    help="Go on with this conversation.",
+)
+@click.option(
+    "--persona",
+    callback=_take_persona,
+    help="A named set of options of the config file.",
+)
+@click.option("--temperature", type=SETTABLE["temperature"], default=0.2, show_default=True)
+@click.option("--top-p", type=SETTABLE["top_p"], default=0.95, show_default=True)
+@click.option("--top-k", type=SETTABLE["top_k"], default=40, show_default=True)
+@click.option("--min-p", type=SETTABLE["min_p"], default=0.05, show_default=True)
+@click.option("--seed", type=SETTABLE["seed"], help="Default: another every time.")
+@click.option("--max-tokens", type=SETTABLE["max_tokens"], help="Default: what the context holds.")
+@click.option("--ctx", type=click.IntRange(64), default=4096, show_default=True)
+@THREADS
+@click.option("--gpu-layers", type=click.IntRange(-1), default=-1, help="Default: all.")
+@click.option("--drafting", default="auto", show_default=True, help="auto, off or paper.")
+@STORE_OR_NONE
+@click.option("--no-log", is_flag=True, help="Keep nothing of this conversation on the disk.")
+@click.option(
+    "--overflow",
+    type=click.Choice(get_args(Overflow)),
+    default="summary",
+    show_default=True,
+    help="What becomes of the oldest turns when the context is full.",
+)
+@click.option(
+    "--memory-tokens",
+    type=click.IntRange(0),
+    help="For memories, notes and earlier conversations. Default: an eighth of --ctx.",
+)
+@click.option("--think", type=click.Choice(get_args(Think)), default="dim", show_default=True)
+@click.option("--plain", is_flag=True, help="No Markdown.")
+@click.option("--prompt", help="Answer this and exit; piped text is a prompt too.")
+@click.option("--json", "json_", is_flag=True, help="Each answer as a line of JSON.")
+@click.option(
+    "--config", type=FilePath, is_eager=True, callback=_read_config, help="Another config file."
+)
+@click.pass_context
+def chat(context: click.Context, /, prompt: str | None, **options: Any) -> None:
+    """Chat with MODEL: a GGUF file, a name in models/, or hf:owner/repo[:quantisation].
+
+    Without one, with the default model. What was said is kept, and found again by /search.
+    """
+    log = logging.getLogger("aded_edge")
+    log.setLevel(logging.INFO)
+    log.handlers = [DimLogHandler()]
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows a "?"
+    if prompt is None and not sys.stdin.isatty():
+        prompt = _piped()
+    with _open(**options) as assistant:
+        said = context.get_parameter_source("system") is ParameterSource.COMMANDLINE
+        _take_up(assistant, options["resume"], options["system"] if said else None)
+        repl = _dialog(assistant, prompt is None, **options)
+        if prompt is None:
+            repl.talk()
+        elif not repl.answer(assistant.ask(prompt)):
+            raise click.Abort
+
+
+def _open(
+    *,
+    model: str | None,
+    ctx: int,
+    threads: int | None,
+    gpu_layers: int,
+    drafting: Any,
+    store: Path | None,
+    no_log: bool,
+    overflow: Overflow,
+    memory_tokens: int | None,
+    **options: Any,
+) -> Assistant:
+    sampling = {name: options[name] for name in SAMPLING}
+    if sampling["seed"] is None:
+        sampling["seed"] = int.from_bytes(os.urandom(4), "little")
+    return Assistant(
+        _find_model(model),
+        store=store,
+        keep=not no_log,
+        overflow=overflow,
+        memory_tokens=memory_tokens,
+        sampling=sampling,
+        system=options["system"],
+        persona=Persona(options["persona"]) if options["persona"] else None,
+        drafting=drafting,
+        n_ctx=ctx,
+        n_threads=threads,
+        n_gpu_layers=gpu_layers,
+    )
+
+
+def _take_up(assistant: Assistant, resume: int | None, system: str | None) -> None:
+    if resume is not None:
+        found = assistant.resume(None if resume == _LAST else resume)
+        if sys.stdin.isatty():
+            dim(f"conversation {found.id}: {found.title} ({found.messages} messages)")
+            show(assistant.messages[-2:])
+        if system is not None:
+            assistant.set_system(system)
+
+
+def _dialog(
+    assistant: Assistant,
+    talks: bool,
+    *,
+    json_: bool,
+    think: Think,
+    plain: bool,
+    no_log: bool,
+    **_: Any,
+) -> Repl:
+    console = Console()
+    if json_:
+        printer: Callable[[], Printer] | None = None
+    elif plain or not console.is_terminal or console.is_dumb_terminal:
+        printer = lambda: PlainPrinter(thoughts=think == "dim" or not console.is_terminal)  # noqa: E731
+    else:
+        printer = lambda: MarkdownPrinter(console, think)  # noqa: E731
+    folder = Path(platformdirs.user_data_dir("aded-edge", appauthor=False))
+    history = None if no_log else folder / "typed.txt"
+    # The line at the bottom asks the repl, which is made of the line.
+    status: list[Repl] = []
+    line = open_line(all_commands() if talks else (), history, lambda: status[0].status())
+    status.append(Repl(assistant, line, printer))
+    return status[0]
+
+
+def _find_model(model: str | None) -> str | Path:
+    """The model to load; the default one is fetched when it is missing."""
+    default = default_model_path()
+    path = default if model is None else Path(model)
+    with suppress(OSError):
+        if path.exists():
+            return path
+    if path.name != default.name:
+        return str(model)
+    asks = sys.stdin.isatty() and sys.stderr.isatty()
+    if asks and not click.confirm(f"{path} is missing. Fetch it (93 MB)?", default=True, err=True):
+        raise click.Abort
+    return fetch_default_model(path.parent)
+
+
+def _piped() -> str:
+    text = sys.stdin.buffer.read().decode("utf-8", "replace").strip()
+    if not text:
+        raise ConfigError("the piped text is empty; give a prompt by --prompt or by a pipe")
+    return text

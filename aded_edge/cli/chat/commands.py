@@ -1,0 +1,262 @@
+"""The /commands of a chat: what each does, in a table.
+
+Knows an assistant and words to say about it. Does not know how a line is read or an answer
+printed; the repl does.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aded_edge.assistant.export import export_file
+from aded_edge.decode.stats import Stats
+from aded_edge.errors import ConfigError
+from aded_edge.store import Message
+
+from ..output import dim
+
+if TYPE_CHECKING:
+    from .repl import Repl
+
+SETTABLE: Mapping[str, click.ParamType[Any]] = {
+    "temperature": click.FloatRange(0),
+    "top_p": click.FloatRange(0, 1),
+    "top_k": click.IntRange(0),
+    "min_p": click.FloatRange(0, 1),
+    "seed": click.IntRange(0, 2**32 - 1),
+    "max_tokens": click.IntRange(1),
+}
+"""How an answer is sampled: options of the command line, and of /set."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its arguments in words, what it does, and the doing."""
+
+    arguments: str
+    about: str
+    run: Callable[[Repl, str], None]
+
+
+def _help(repl: Repl, _: str) -> None:
+    from .line import RULE
+
+    for name, command in COMMANDS.items():
+        dim(f"{f'/{name} {command.arguments}'.strip():<22} {command.about}")
+    dim(f"{RULE}; Ctrl-R searches what was typed; Ctrl-C stops an answer")
+
+
+def _exit(repl: Repl, _: str) -> None:
+    repl.leaving = True
+
+
+def _new(repl: Repl, _: str) -> None:
+    repl.assistant.new()
+    dim("a new conversation")
+
+
+def _resume(repl: Repl, argument: str) -> None:
+    found = repl.assistant.resume(_number(argument) if argument else None)
+    dim(f"conversation {found.id}: {found.title} ({found.messages} messages)")
+    if repl.assistant.messages:
+        show(repl.assistant.messages[-2:])
+
+
+def _list(repl: Repl, argument: str) -> None:
+    found = repl.assistant.conversations(_number(argument) if argument else 10)
+    for about in found:
+        here = "*" if about.uid == repl.assistant.conversation.uid else " "
+        dim(f"{here}{about.id:>5}  {about.updated[:10]}  {about.title}")
+    if not found:
+        dim("no conversations yet")
+
+
+def _search(repl: Repl, argument: str) -> None:
+    found = repl.assistant.search(_needed(argument, "/search WORDS"), 10)
+    for hit in found:
+        dim(f"{hit.conversation:>6}  {hit.created[:10]}  {hit.role}: {hit.snippet}")
+    if not found:
+        dim("nothing was found")
+
+
+def _regenerate(repl: Repl, _: str) -> None:
+    repl.answer(repl.assistant.regenerate())
+
+
+def _edit(repl: Repl, argument: str) -> None:
+    if not argument:
+        if not repl.assistant.messages:
+            raise ConfigError("nothing was asked yet in this conversation")
+        argument = repl.line.read(repl.assistant.messages[-2].content).strip()
+    if argument:
+        repl.answer(repl.assistant.edit(argument))
+
+
+def _undo(repl: Repl, _: str) -> None:
+    question = repl.assistant.undo()
+    dim(f"taken back: {question.content}")
+
+
+def _system(repl: Repl, argument: str) -> None:
+    if argument:
+        repl.assistant.set_system(argument)
+    dim(f"system message: {repl.assistant.conversation.system or 'none'}")
+
+
+def _set(repl: Repl, argument: str) -> None:
+    name, _, value = argument.partition(" ")
+    if not name:
+        now = repl.assistant.sampling
+        dim(", ".join(f"{key} = {now.get(key, 'default')}" for key in SETTABLE))
+        return
+    if name not in SETTABLE:
+        near = difflib.get_close_matches(name, SETTABLE, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SETTABLE)}"
+        raise ConfigError(f"there is no setting {name!r}; {hint}")
+    try:
+        repl.assistant.sampling[name] = SETTABLE[name].convert(value.strip(), None, None)
+    except click.BadParameter as error:
+        raise ConfigError(f"{name}: {error.message} Give it as /set {name} VALUE") from error
+    dim(f"{name} = {repl.assistant.sampling[name]}")
+
+
+def _file(repl: Repl, argument: str) -> None:
+    dim(repl.assistant.attach(_needed(argument, "/file PATH")))
+
+
+def _copy(repl: Repl, _: str) -> None:
+    if not repl.assistant.messages:
+        raise ConfigError("there is no answer yet that could be copied")
+    answer = repl.assistant.messages[-1].content
+    # OSC 52: the terminal itself fills the clipboard, over ssh and in tmux too.
+    sys.stderr.write(f"\x1b]52;c;{base64.b64encode(answer.encode()).decode()}\x07")
+    sys.stderr.flush()
+    dim(f"{len(answer)} characters are in the clipboard, if this terminal allows it")
+
+
+def _remember(repl: Repl, argument: str) -> None:
+    repl.assistant.remember(_needed(argument, "/remember TEXT"))
+    dim("remembered")
+
+
+def _memories(repl: Repl, argument: str) -> None:
+    assistant = repl.assistant
+    if argument:
+        word, _, value = argument.partition(" ")
+        if word != "budget":
+            raise ConfigError(f"/memories takes nothing or 'budget N', not {argument!r}")
+        assistant.memory_tokens = _number(value)
+    for memory in assistant.memories():
+        dim(f"{memory.id:>4}  {memory.created[:10]}  {memory.text}")
+    spent = sum(use.tokens for use in assistant.used)
+    dim(f"given with the last answer: {spent} of {assistant.memory_tokens} tokens")
+    for use in assistant.used:
+        dim(f"  {' '.join(str(use).split())}")
+
+
+def _forget(repl: Repl, argument: str) -> None:
+    repl.assistant.forget(_number(_needed(argument, "/forget N, as /memories counts")))
+    dim("forgotten")
+
+
+def _stats(repl: Repl, _: str) -> None:
+    for line in lines_about(repl.assistant.stats):
+        dim(line)
+
+
+def lines_about(stats: Stats) -> list[str]:
+    """The last answer and the session so far, in lines."""
+    lines = []
+    for label, figures in (("last answer", stats), ("this session", stats.cumulative or stats)):
+        speedup = figures.predicted_speedup
+        faster = f", {speedup:.2f}x plain decoding" if speedup is not None else ""
+        lines.append(
+            f"{label}: {figures.tokens} tokens, {figures.tokens_per_second:.1f} tokens/s, "
+            f"MAT {figures.mat:.2f}{faster}; drafted {figures.drafted}, "
+            f"accepted {figures.accepted}"
+        )
+    return lines
+
+
+def _save(repl: Repl, argument: str) -> None:
+    path = Path(os.path.expanduser(_needed(argument, "/save FILE.md or FILE.json")))
+    export_file(path, [(repl.assistant.conversation, repl.assistant.messages)])
+    dim(f"written to {path}")
+
+
+def show(messages: list[Message]) -> None:
+    """Prints messages that were said earlier."""
+    for message in messages:
+        dim(f"{'> ' if message.role == 'user' else ''}{message.content}")
+        if message.cut == "stopped":
+            dim("(stopped here)")
+
+
+COMMANDS: Mapping[str, Command] = {
+    "help": Command("", "this list", _help),
+    "new": Command("", "begin a new conversation", _new),
+    "resume": Command("[N]", "go on with conversation N, or with the last one", _resume),
+    "list": Command("[HOW MANY]", "conversations, newest first", _list),
+    "search": Command("WORDS", "find what was said in any conversation", _search),
+    "regen": Command("", "answer the last question anew", _regenerate),
+    "edit": Command("[TEXT]", "change the last question", _edit),
+    "undo": Command("", "take the last question and its answer back", _undo),
+    "system": Command("[TEXT]", "show or set the system message", _system),
+    "set": Command("[NAME VALUE]", "show or set how answers are sampled", _set),
+    "file": Command("PATH", "give the model a text file", _file),
+    "copy": Command("", "put the last answer into the clipboard", _copy),
+    "remember": Command("TEXT", "keep something in mind for good", _remember),
+    "memories": Command(
+        "[budget N]", "what is remembered, and what the last answer used", _memories
+    ),
+    "forget": Command("N", "forget a memory", _forget),
+    "stats": Command("", "figures of the last answer and of this session", _stats),
+    "save": Command("FILE", "write the conversation as .md or .json", _save),
+    "exit": Command("", "leave", _exit),
+}
+
+
+def run(repl: Repl, text: str) -> None:
+    """Runs a line that begins with a slash.
+
+    Raises:
+        AdedError: the command is unknown, or cannot do what was asked.
+    """
+    name, _, argument = text[1:].partition(" ")
+    if name not in COMMANDS:
+        near = next(_near(name), None)
+        hint = f"did you mean /{near}?" if near else "/help lists them"
+        raise ConfigError(f"no command /{name}; {hint}")
+    COMMANDS[name].run(repl, argument.strip())
+
+
+def _near(name: str) -> Iterator[str]:
+    yield from (known for known in COMMANDS if name and known.startswith(name))
+    yield from difflib.get_close_matches(name, COMMANDS, 1)
+
+
+def _needed(argument: str, usage: str) -> str:
+    if not argument:
+        raise ConfigError(f"something is missing: {usage}")
+    return argument
+
+
+def _number(argument: str) -> int:
+    if not re.fullmatch(r"\d{1,18}", argument):
+        raise ConfigError(f"{argument!r} is no number that could be meant here")
+    return int(argument)
+
+
+def all_commands() -> list[tuple[str, str]]:
+    """(name, what it does) of all commands."""
+    return [(name, command.about) for name, command in COMMANDS.items()]

@@ -1,0 +1,119 @@
+"""The repl: reads messages, answers them, until the user leaves.
+
+Joins an assistant, a line to read from and a printer. Does not know what a command does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+import click
+
+from aded_edge.assistant import Assistant, memory_in
+from aded_edge.errors import AdedError
+
+from ..output import dim
+from .commands import run
+from .line import Line
+from .output import Printer, as_json, summary
+
+HELP = "/exit leaves, /new begins a conversation, /help lists all; Ctrl-C stops an answer"
+
+
+class Repl:
+    """One user's talk with an assistant.
+
+    Args:
+        assistant: who answers.
+        line: where messages come from.
+        printer: makes what prints one answer; None for answers as lines of JSON.
+
+    Attributes:
+        leaving: the user has had enough.
+    """
+
+    def __init__(
+        self, assistant: Assistant, line: Line, printer: Callable[[], Printer] | None
+    ) -> None:
+        self.assistant = assistant
+        self.line = line
+        self.leaving = False
+        self._printer = printer
+
+    def talk(self) -> None:
+        """Reads messages and answers them, until the user leaves."""
+        dim(HELP)
+        while not self.leaving:
+            try:
+                text = self.line.read().strip()
+            except (EOFError, KeyboardInterrupt):
+                click.echo(err=True)
+                return
+            try:
+                if text.startswith("/"):
+                    run(self, text)
+                elif text:
+                    self._offer_to_remember(text)
+                    self.answer(self.assistant.ask(text))
+            except AdedError as error:
+                click.echo(f"aded-edge: {error}", err=True)
+            except (KeyboardInterrupt, EOFError):  # at a command's own question
+                dim("stopped")
+
+    def answer(self, stream: Generator[str, None, None]) -> bool:
+        """Prints one answer; False if the user stopped it."""
+        said, interrupted = [], False
+        printer = self._printer() if self._printer is not None else None
+        try:
+            for piece in stream:
+                said.append(piece)
+                if printer is not None:
+                    printer.feed(piece)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            stream.close()
+            if printer is not None and (said or interrupted):
+                printer.end()
+        self._tell(said, interrupted, printer is None)
+        return not interrupted
+
+    def status(self) -> str:
+        """Model, context, speed: the line at the bottom."""
+        assistant, stats = self.assistant, self.assistant.stats
+        used, room = assistant.context
+        parts = [assistant.conversation.model, f"context {used} of {room}"]
+        if stats.steps:
+            parts.append(f"{stats.tokens_per_second:.0f} tokens/s")
+        if stats.predicted_speedup is not None:
+            parts.append(f"{stats.predicted_speedup:.2f}x plain decoding")
+        if not assistant.kept:
+            parts.append("nothing is kept")
+        return " · ".join(parts)
+
+    def _tell(self, said: list[str], interrupted: bool, json: bool) -> None:
+        assistant = self.assistant
+        # Nothing was said: then the last message is another answer's.
+        last = assistant.messages[-1] if said and assistant.messages else None
+        if json:
+            sources = last.sources if last else ()
+            click.echo(as_json("".join(said), assistant.stats, interrupted, sources))
+            return
+        if last is not None and last.sources:
+            dim(f"drew on: {', '.join(last.sources)}")
+        cut = last.cut if last else None
+        ending = ", stopped" if interrupted else ", cut at the limit" if cut == "limit" else ""
+        dim(summary(assistant.stats) + ending)
+
+    def _offer_to_remember(self, text: str) -> None:
+        wanted = memory_in(text)
+        if wanted is None or not self.assistant.kept:
+            return
+        try:
+            agreed = click.confirm(f"Remember for good: {wanted}?", default=True, err=True)
+        except click.Abort:
+            agreed = False
+            click.echo(err=True)
+        if agreed:
+            self.assistant.remember(wanted)
+            dim("remembered")

@@ -1,0 +1,189 @@
+"""`doctor`: what a model costs on this machine, measured and printed.
+
+Knows tables and bars, and where the costs are kept. Does not know how figures are made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import closing
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from aded_edge.bench.doctor import advice as follows
+from aded_edge.bench.doctor.examine import TRIED, Findings, examine
+from aded_edge.bench.speed.run import save
+from aded_edge.errors import BenchError
+from aded_edge.models.resolve import resolve
+from aded_edge.store import Store
+
+from .options import MODEL, STORE_OR_NONE, Command, FilePath, how_it_runs
+from .output import console, progress_log
+
+BAR = 32
+"""Columns of the longest bar."""
+
+_IMPLIED = frozenset(("SSE3", "SSSE3", "AVX", "F16C", "FMA", "BMI2"))
+"""What every CPU with AVX2 has too."""
+
+
+@click.command(cls=Command)
+@MODEL
+@STORE_OR_NONE
+@how_it_runs
+@click.option("--json", "out", type=FilePath, help="Write the findings here.")
+def doctor(model: str, store: Path | None, out: Path | None, **running: Any) -> None:
+    """Measure what a model costs on this machine, and what drafting can bring there.
+
+    The costs are kept for runs with the same settings, in the place of earlier ones.
+    """
+    if out is not None and not out.parent.is_dir():
+        raise BenchError(f"cannot write {out}: {out.parent} is no folder")
+    with progress_log(), closing(_Progress()) as progress:
+        findings = examine(resolve(model), progress=progress, **running)
+    to = console()
+    show(findings, to)
+    if out is not None:
+        save(as_dict(findings), out)
+        to.print(f"Written to {out}.")
+    if store is not None:
+        to.print(_keep(findings, store))
+
+
+class _Progress:
+    """A bar that appears when there is something to tell."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def __call__(self, done: int, planned: int) -> None:
+        if self._bar is None:
+            self._bar = tqdm(total=planned, desc="numbers of threads", leave=False, disable=None)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def as_dict(findings: Findings) -> dict[str, Any]:
+    """All findings, and what follows from them, for JSON."""
+    costs = findings.costs
+    best = {p: follows.best_width(costs, p) for p in follows.ACCEPTANCES}
+    return {
+        **dataclasses.asdict(findings),
+        "spread": findings.spread,
+        "busy": findings.busy,
+        "batched": findings.batched,
+        "break_even": {w: follows.break_even(costs, w) for w in costs if w > 1},
+        "best_width": {p: {"width": w, "speed": speed} for p, (w, speed) in best.items()},
+        "oracle": {n: follows.oracle_speed(costs, n) for n in follows.ANSWERS},
+        "advice": follows.advice(findings),
+    }
+
+
+def show(findings: Findings, to: Console) -> None:
+    """Prints all of it."""
+    costs = findings.costs
+    to.print(_grid(_about(findings)))
+    to.print("\nWhat an evaluation costs, by width: one token, and the drafted ones behind it")
+    to.print(_curve(findings, to.options.ascii_only))
+    to.print("cost: in plain evaluations. pays from: share of drafted tokens that are right.")
+    to.print("\nThe best width, and its speed over plain decoding, by that share")
+    to.print(_pays(costs))
+    speeds = [f"{follows.oracle_speed(costs, n):.2f}x in {n}" for n in follows.ANSWERS]
+    to.print(f"No drafter can do more than {', '.join(speeds)} tokens.")
+    to.print("\nMilliseconds, by number of threads (* as now)")
+    to.print(_threads(findings))
+    advice = follows.advice(findings)
+    if advice:
+        to.print(_grid([("advice", text) for text in advice]))
+
+
+def _grid(rows: list[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for row in rows:
+        grid.add_row(*row)
+    return grid
+
+
+def _about(f: Findings) -> list[tuple[str, str]]:
+    cpu = f.features.get("CPU", [])
+    shown = [name for name in cpu if "AVX2" not in cpu or name not in _IMPLIED]
+    backends = [name for name in f.features if name != "CPU"]
+    gpu = ", ".join(backends) if f.gpu_layers and f.gpu_build else "not used"
+    return [
+        (
+            "model",
+            f"{f.name} ({f.description}), {f.bytes / 1e6:.0f} MB, {f.batched:.0%} of it laid out "
+            "for batches",
+        ),
+        ("cpu", f"{f.cpu}: {', '.join(shown)}"),
+        ("gpu", gpu if f.gpu_build else "not used: this llama.cpp was built without"),
+        (
+            "runs with",
+            f"{f.threads} threads, {f.gpu_layers} GPU layers, n_ctx {f.n_ctx}, flash attention "
+            f"{'on' if f.flash_attn else 'off'}; others used {f.others:.1f} of {f.cores} cores",
+        ),
+    ]
+
+
+def _curve(f: Findings, ascii_only: bool) -> Table:
+    table = Table()
+    for name in ("width", "ms", "cost", "pays from"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    most = max(f.ratios.values())
+    for width, ratio in f.ratios.items():
+        least = follows.break_even(f.costs, width) if width > 1 else None
+        pays = "" if width == 1 else "never" if least is None else f"{least:.0%}"
+        bar = _bar(ratio / most, ascii_only)
+        table.add_row(str(width), f"{f.costs[width] * 1e3:.1f}", f"{ratio:.2f}", pays, bar)
+    return table
+
+
+def _bar(share: float, ascii_only: bool) -> str:
+    if ascii_only:
+        return "#" * max(round(share * BAR), 1)
+    eighths = max(round(share * BAR * 8), 1)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def _pays(costs: dict[int, float]) -> Table:
+    table = Table()
+    table.add_column("right")
+    for acceptance in follows.ACCEPTANCES:
+        table.add_column(f"{acceptance:.0%}", justify="right")
+    best = [follows.best_width(costs, acceptance) for acceptance in follows.ACCEPTANCES]
+    table.add_row("width", *(str(width) for width, _ in best))
+    table.add_row("speed", *(f"{speed:.2f}x" for _, speed in best))
+    return table
+
+
+def _threads(f: Findings) -> Table:
+    table = Table()
+    table.add_column("threads", justify="right")
+    for width in TRIED:
+        table.add_column(f"width {width}", justify="right")
+    for count, of in f.times.items():
+        mark = " *" if count == f.threads else "  "
+        medians = (f"{median(of[width]) * 1e3:.1f}" for width in TRIED)
+        table.add_row(f"{count}{mark}", *medians)
+    return table
+
+
+def _keep(findings: Findings, path: Path) -> str:
+    if findings.busy:
+        return f"Not kept in {path}: the machine was busy."
+    with Store.open(path) as store:
+        if store.read_only:
+            return f"Not kept: {path} is read-only."
+        store.save_costs(findings.key, findings.costs, findings.conditions)
+    return f"The costs are kept in {path}, for runs with these settings."

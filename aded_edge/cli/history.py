@@ -1,0 +1,176 @@
+"""`history`: conversations listed, shown, searched, exported, imported and deleted.
+
+Knows tables and files. Does not know how a conversation is found or kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.markdown import Markdown
+
+from aded_edge.assistant.export import as_json, as_markdown, export_file, import_into, read_file
+from aded_edge.assistant.kv_states import KVStates
+from aded_edge.errors import ConfigError, StoreError
+from aded_edge.store import Conversation, Message, Store
+
+from .options import JSON, STORE, FilePath, Group
+from .output import console, plain_table
+
+NUMBER = click.IntRange(1, 2**63 - 1)
+"""The number of a conversation; SQLite counts no further."""
+
+
+@contextmanager
+def opened(path: Path, create: bool = False) -> Iterator[Store]:
+    """The store in a file.
+
+    Raises:
+        StoreError: there is none yet, or it cannot be opened.
+    """
+    if not create and not path.exists():
+        raise StoreError(f"{path} does not exist yet; the first chat makes it")
+    with Store.open(path) as store:
+        yield store
+
+
+@click.group(cls=Group)
+def history() -> None:
+    """What was said: list, show, search, export, import, delete."""
+
+
+@history.command("list")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@STORE
+@JSON
+def list_(store: Path, limit: int, json_: bool) -> None:
+    """List conversations, newest first."""
+    with opened(store) as file:
+        found = file.conversations.recent(limit)
+        count = file.conversations.count()
+    if json_:
+        click.echo(json.dumps([asdict(one) for one in found], ensure_ascii=False))
+        return
+    table = plain_table("id", "updated", "messages", "model", "title", right=("id", "messages"))
+    for one in found:
+        when = one.updated[:16].replace("T", " ")
+        table.add_row(str(one.id), when, str(one.messages), one.model, one.title)
+    console().print(table)
+    if count > len(found):
+        click.echo(f"{count - len(found)} more; --limit shows them")
+
+
+@history.command("show")
+@click.argument("number", type=NUMBER)
+@STORE
+@JSON
+def show(store: Path, number: int, json_: bool) -> None:
+    """Show one conversation."""
+    with opened(store) as file:
+        conversation, messages = _find(file, number)
+    if json_:
+        click.echo(as_json([(conversation, messages)]), nl=False)
+        return
+    out = console()
+    out.rule(f"{conversation.id}: {conversation.title}")
+    for message in messages:
+        if message.role == "user":
+            out.print(f"\n> {message.content}\n", style="bold")
+        else:
+            out.print(Markdown(message.content))
+            ending = " (stopped)" if message.cut == "stopped" else ""
+            sources = f", drew on {', '.join(message.sources)}" if message.sources else ""
+            out.print(f"{message.created}{sources}{ending}", style="dim")
+
+
+@history.command("search")
+@click.argument("words", nargs=-1, required=True)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@STORE
+@JSON
+def search(store: Path, words: tuple[str, ...], limit: int, json_: bool) -> None:
+    """Find messages that hold all of these words, best first."""
+    with opened(store) as file:
+        hits = file.conversations.search(" ".join(words), limit)
+    if json_:
+        click.echo(json.dumps([asdict(hit) for hit in hits], ensure_ascii=False))
+        return
+    if not hits:
+        click.echo("nothing was found", err=True)
+    table = plain_table(
+        "conversation", "day", "role", "text", right=("conversation",), header=False
+    )
+    for hit in hits:
+        table.add_row(str(hit.conversation), hit.created[:10], hit.role, hit.snippet)
+    console().print(table)
+
+
+@history.command("export")
+@click.argument("numbers", type=NUMBER, nargs=-1)
+@click.option("--out", type=FilePath, help="A .md or .json file. Default: to stdout.")
+@STORE
+@JSON
+def export(store: Path, numbers: tuple[int, ...], out: Path | None, json_: bool) -> None:
+    """Write conversations as Markdown or JSON; without numbers all of them."""
+    with opened(store) as file:
+        wanted: Sequence[int] = numbers or [one.id for one in file.conversations.recent(-1)]
+        kept = [_find(file, number) for number in wanted]
+    if out is not None:
+        export_file(out, kept)
+        click.echo(f"{len(kept)} conversations written to {out}", err=True)
+    else:
+        click.echo((as_json if json_ else as_markdown)(kept), nl=False)
+
+
+@history.command("import")
+@click.argument("paths", type=FilePath, nargs=-1, required=True)
+@STORE
+def import_(store: Path, paths: tuple[Path, ...]) -> None:
+    """Take in what was exported; what is there already is not doubled."""
+    kept = [one for path in paths for one in read_file(path)]
+    with opened(store, create=True) as file:
+        new, known = import_into(file, kept)
+    for one in new:
+        click.echo(f"{one.id}: {one.title}")
+    if known:
+        click.echo(f"{known} were there already", err=True)
+
+
+@history.command("delete")
+@click.argument("numbers", type=NUMBER, nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@STORE
+def delete(store: Path, numbers: tuple[int, ...], yes: bool) -> None:
+    """Delete conversations for good, and what the matrix learned of them alone."""
+    with opened(store) as file:
+        found = [_find(file, number)[0] for number in numbers]
+        for one in found:
+            click.echo(f"{one.id}: {one.title} ({one.messages} messages)", err=True)
+        if not yes:
+            click.confirm("Delete for good?", abort=True, err=True)
+        for one in found:
+            _delete(file, one)
+
+
+def _delete(file: Store, conversation: Conversation) -> None:
+    whole = file.conversations.delete(conversation)
+    KVStates().remove(conversation.uid)
+    click.echo(f"deleted {conversation.id}, and what the matrix learned of it alone")
+    if not whole:
+        click.echo(
+            "some of what the matrix learned of it is summed with other conversations by now and "
+            "cannot be taken back",
+            err=True,
+        )
+
+
+def _find(file: Store, number: int) -> tuple[Conversation, list[Message]]:
+    conversation = file.conversations.get(number)
+    if conversation is None:
+        raise ConfigError(f"there is no conversation {number}; `aded_edge history list` shows all")
+    return conversation, file.conversations.messages(conversation)

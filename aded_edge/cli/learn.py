@@ -1,0 +1,63 @@
+"""`learn`: teaches a model's matrix the texts in files and folders.
+
+Knows a progress bar and a summary. Does not know what is text, nor how it is learned.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from aded_edge.errors import ConfigError
+from aded_edge.files import Skipped, find
+from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
+from aded_edge.models.resolve import resolve
+from aded_edge.teach.learn import PIECE_TOKENS, TextLearner, learn_files
+from aded_edge.teach.lessons import Lessons, load_pupil
+
+from .options import MODEL, STORE, Command, FilePath
+from .teaching import holdings, until_interrupted
+
+
+@click.command(cls=Command)
+@MODEL
+@click.argument("paths", type=FilePath, nargs=-1, required=True)
+@STORE
+def learn(model: str, paths: tuple[Path, ...], store: Path) -> None:
+    """Teach a model's matrix the texts in files and folders.
+
+    Each text counts once, however often it is learned. In folders, what is hidden, installed
+    packages and files that are no UTF-8 text are passed over.
+    """
+    skipped = Skipped()
+    files = find(paths, skipped)
+    with (
+        closing(load_pupil(resolve(model), n_ctx=256)) as llama,
+        closing(Lessons(store, model_fingerprint(llama), model_name(llama))) as lessons,
+        until_interrupted() as interrupted,
+    ):
+        learner = TextLearner(llama, lessons)
+        with tqdm(total=sum(file.size for file in files), unit="B", unit_scale=True) as bar:
+            learn_files(files, learner, skipped, bar.update, interrupted)
+        if learner.tokens > PIECE_TOKENS:
+            lessons.fold()  # so that the next start is quick
+    _report(learner, skipped, lessons, store)
+    if interrupted():
+        click.echo("stopped: what is named above is kept; the same command goes on from there")
+        raise KeyboardInterrupt
+    if not learner.learned and not learner.known:
+        raise ConfigError(f"no text in {', '.join(map(str, paths))}; give files of UTF-8 text")
+
+
+def _report(learner: TextLearner, skipped: Skipped, lessons: Lessons, store: Path) -> None:
+    known = len(learner.known - learner.learned)
+    click.echo(
+        f"learned {len(learner.learned):,} files, {learner.tokens:,} tokens; known {known:,}"
+    )
+    if str(skipped):
+        click.echo(f"skipped: {skipped}")
+    for line in holdings(lessons, store, learner.tokens):
+        click.echo(line)

@@ -1,0 +1,65 @@
+"""`python -m aded_edge <command>`: the group of all commands, and how errors end.
+
+A command is a file in this folder, with its options and its body. Does not know any of them but
+by name.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from aded_edge.errors import AdedError
+
+from .bench import bench
+from .chat.command import chat
+from .doctor import doctor
+from .history import history
+from .learn import learn
+from .models import models
+from .notes import notes
+from .options import Group
+from .prime import prime
+from .stats import stats
+
+COMMANDS = (bench, chat, doctor, history, learn, models, notes, prime, stats)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="aded-edge", message="%(version)s")
+def cli() -> None:
+    """A local GGUF model answers faster and says the same.
+
+    To chat with a model: python -m aded_edge chat MODEL
+    """
+
+
+for command in COMMANDS:
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `aded-edge`."""
+    sys.exit(guarded(cli, arguments))
+
+
+def main_chat(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `aded-edge-chat` and of `python -m aded_edge.chat`."""
+    sys.exit(guarded(chat, arguments))
+
+
+def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; a user's error becomes one line on stderr. Returns the exit status."""
+    try:
+        status = command.main(arguments, standalone_mode=False)
+    except AdedError as error:
+        click.echo(f"aded-edge: {error}", err=True)
+        return 1
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,96 @@
+"""`prime`: lets a model talk to itself, so that its matrix knows how it talks.
+
+Knows a progress bar and a summary. Does not know how answers are decoded or learned.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
+from aded_edge.llamacpp.parallel import ParallelTarget
+from aded_edge.llamacpp.prompt import Prompter
+from aded_edge.models.resolve import resolve
+from aded_edge.runtime.options import llama_arguments
+from aded_edge.teach.answers import ParallelAnswers
+from aded_edge.teach.lessons import Lessons, load_pupil
+from aded_edge.teach.prime import Talk, in_template, load_openings, talk
+
+from .options import MODEL, STORE, Command, FilePath, how_it_runs
+from .teaching import holdings, until_interrupted
+
+
+@click.command(cls=Command)
+@MODEL
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), required=True, help="How long.")
+@click.option("--sequences", type=click.IntRange(1, 64), default=8, show_default=True)
+@click.option("--openings", type=FilePath, help="Own topics, one a line.")
+@click.option("--temperature", type=click.FloatRange(0), default=0.8, show_default=True)
+@click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@STORE
+@how_it_runs
+def prime(
+    model: str,
+    store: Path,
+    *,
+    minutes: float,
+    sequences: int,
+    openings: Path | None,
+    temperature: float,
+    max_tokens: int,
+    seed: int,
+    **running: Any,
+) -> None:
+    """Let a model talk to itself, so that its matrix knows how it talks.
+
+    The sequences share the context: each holds --ctx / --sequences tokens, but at least 256.
+    """
+    topics = load_openings(openings)
+    with (
+        closing(load_pupil(resolve(model), **llama_arguments(**running))) as llama,
+        closing(Lessons(store, model_fingerprint(llama), model_name(llama))) as lessons,
+        until_interrupted() as interrupted,
+    ):
+        target = ParallelTarget(llama, sequences)
+        answers = ParallelAnswers(
+            target,
+            in_template(Prompter(llama), topics, target.room),
+            most_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+        )
+        with tqdm(total=round(60 * minutes), unit="s") as bar:
+
+            def progress(seconds: float, tokens: int) -> None:
+                if int(seconds) > bar.n:
+                    bar.set_postfix_str(f"{tokens / seconds:.0f} tokens/s", refresh=False)
+                    bar.update(int(seconds) - bar.n)
+
+            said = talk(
+                answers,
+                sequences,
+                lessons,
+                60 * minutes,
+                progress=progress,
+                interrupted=interrupted,
+            )
+    _report(said, sequences, lessons, store)
+    if interrupted():
+        raise KeyboardInterrupt
+
+
+def _report(said: Talk, sequences: int, lessons: Lessons, store: Path) -> None:
+    speed = said.tokens / said.seconds
+    line = f"{said.tokens:,} tokens in {said.seconds:.0f} s, {said.answers:,} whole answers"
+    line += f": {speed:.1f} tokens/s"
+    if sequences > 1:
+        line += f", {speed * said.alone:.1f} times one sequence ({1 / said.alone:.1f})"
+    click.echo(line)
+    for line in holdings(lessons, store, said.tokens):
+        click.echo(line)

@@ -1,0 +1,61 @@
+"""Prompts: messages as tokens by the model's own chat template, and what two prompts share.
+
+Knows chat templates and tokenizers. Does not know what is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import llama_cpp
+import numpy as np
+from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+from aded_edge.arrays import Int32Array
+
+
+class Prompter:
+    """Turns messages into the model's prompt tokens, by its own chat template.
+
+    Args:
+        llama: any instance of the model.
+    """
+
+    def __init__(self, llama: llama_cpp.Llama) -> None:
+        self._llama: Any = llama
+        template = llama.metadata.get("tokenizer.chat_template")
+        self._format = template and Jinja2ChatFormatter(
+            template=template,
+            eos_token=self._text(llama.token_eos()),
+            bos_token=self._text(llama.token_bos()),
+        )
+
+    def tokens(self, messages: list[dict[str, str]]) -> list[int]:
+        """Tokens of the whole conversation, up to where the answer begins."""
+        if not self._format:
+            text = "\n\n".join(message["content"] for message in messages) + "\n\n"
+            return list(self._llama.tokenize(text.encode(), add_bos=True, special=False))
+        format_: Any = self._format
+        result = format_(messages=messages)
+        return list(
+            self._llama.tokenize(
+                result.prompt.encode(), add_bos=not result.added_special, special=True
+            )
+        )
+
+    def text(self, tokens: list[int]) -> str:
+        """The text of generated tokens."""
+        return str(self._llama.detokenize(tokens).decode("utf-8", "replace"))
+
+    def _text(self, token: int) -> str:
+        return self._llama._model.token_get_text(token) if token != -1 else ""
+
+
+def common_prefix(first: Sequence[int] | Int32Array, second: Sequence[int] | Int32Array) -> int:
+    """How many tokens two texts begin with alike."""
+    length = min(len(first), len(second))
+    differs = np.flatnonzero(
+        np.asarray(first[:length], np.int32) != np.asarray(second[:length], np.int32)
+    )
+    return int(differs[0]) if differs.size else length

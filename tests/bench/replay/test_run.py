@@ -1,0 +1,294 @@
+"""Replay: the figures are those of the real loop, and of what is known without one."""
+
+import json
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from aded_edge.bench.replay.run import ALL_CATEGORIES, Replay, Tally, load_costs
+from aded_edge.cli.main import cli, guarded
+from aded_edge.decode.budget import CostBudget
+from aded_edge.decode.cost_curve import WIDTHS, CostCurve
+from aded_edge.decode.loop import Loop
+from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
+from aded_edge.draft.matrix import TrigramMatrix
+from aded_edge.draft.spans import Spans
+from aded_edge.errors import BenchError
+from aded_edge.runtime.persistence import Persistence
+from tests.bench.replay.traces import CONDITIONS, scripted, trace
+
+LAPTOP = {width: 1.0 + 0.10 * (width - 1) for width in WIDTHS}
+GPU = {width: 1.0 + 0.01 * (width - 1) for width in WIDTHS}
+STAIRCASE = {1: 1.0, 2: 1.8, 4: 2.4, 8: 3.5, 16: 5.0}
+
+
+def fresh(kind=AdaptiveDrafter, **options):
+    return kind(matrix=TrigramMatrix(), spans=Spans(1 << 12), **options)
+
+
+@pytest.fixture(scope="module")
+def turns():
+    return trace().turns
+
+
+# --- against the real loop ------------------------------------------------------------------
+
+
+class Told:
+    """Learns what a trace can know: nothing of rejected nodes."""
+
+    def __init__(self, drafter):
+        self.drafter = drafter
+
+    def draft(self, *arguments):
+        return self.drafter.draft(*arguments)
+
+    def learn(self, step):
+        rows = step.parents + 1
+        known = [array[rows] for array in step[3:]]
+        self.drafter.learn(step._replace(**dict(zip(step._fields[3:], known, strict=True))))
+
+
+class Priced(CostBudget):
+    """Goes by a price list, whatever evaluations take here and now."""
+
+    def observe(self, width, seconds):
+        pass
+
+
+def decoded(turns, drafter, costs):
+    """What the real loop does with the answers of the model that the trace is of."""
+    tally, budget, target = Tally(), Priced(CostCurve(costs)), scripted()
+    for turn in turns:
+        target.read(turn.prompt.tolist())
+        drafter.read(target.history)
+        before = len(target.widths)
+        loop = Loop(target, Told(drafter), budget)
+        stream = loop.run(lambda row, logits: int(logits.argmax()))
+        assert list(islice(stream, len(turn.answer))) == turn.answer.tolist()
+        stream.close()
+        tally.steps += loop.meter.steps
+        tally.drafted += loop.meter.drafted
+        tally.accepted += loop.meter.accepted
+        for width in target.widths[before:]:
+            tally.cost += min(cost for w, cost in costs.items() if w >= width)
+    return tally
+
+
+@pytest.mark.parametrize("costs", [LAPTOP, GPU, STAIRCASE])
+@pytest.mark.parametrize("leaves", [1, 8])
+@pytest.mark.parametrize("options", [{}, {"trusting": True, "soft": 0.0}])
+def test_a_replay_does_what_the_real_loop_does(turns, costs, leaves, options):
+    """The same steps, drafts and costs on two visits, learning on all the while."""
+    real, replayed = fresh(max_leaves=leaves, **options), fresh(max_leaves=leaves, **options)
+    run = Replay(replayed, costs)
+    loop = decoded([*turns, *turns], real, costs)
+    tally = run.visit([*turns, *turns])[ALL_CATEGORIES]
+    for figure in ("steps", "drafted", "accepted"):
+        assert getattr(tally, figure) == getattr(loop, figure), figure
+    assert tally.cost == pytest.approx(loop.cost)
+    assert tally.accepted > 0
+
+
+# --- figures --------------------------------------------------------------------------------
+
+
+def test_where_width_is_free_the_cost_is_that_of_the_steps(turns):
+    costs = dict.fromkeys(WIDTHS, 1.0)
+    tally = Replay(fresh(), costs).visit(turns)[ALL_CATEGORIES]
+    assert tally.cost == tally.steps
+    assert tally.speedup == pytest.approx(tally.mat)
+    assert tally.plain == tally.tokens
+    assert tally.oracle == len(turns), "every answer at once"
+
+
+def test_where_width_never_pays_nothing_is_drafted_but_a_probe(turns):
+    tally = Replay(fresh(), {1: 1.0, 2: 2.5, 4: 5.5}).visit([*turns, *turns])[ALL_CATEGORIES]
+    assert tally.drafted <= tally.steps / 100
+    assert tally.oracle_share == tally.speedup > 0.99
+
+
+@pytest.mark.parametrize("costs", [LAPTOP, GPU, STAIRCASE])
+def test_the_second_visit_is_faster_and_none_outruns_the_oracle(turns, costs):
+    run = Replay(fresh(), costs)
+    first, second = (run.visit(turns)[ALL_CATEGORIES] for _ in range(2))
+    assert second.speedup > 1.2 * first.speedup
+    for tally in (first, second):
+        assert 0.0 < tally.oracle_share <= 1.0
+        assert tally.speedup == pytest.approx(tally.oracle_share * tally.plain / tally.oracle)
+
+
+def test_the_figures_add_up(turns):
+    tallies = Replay(fresh(), LAPTOP).visit([*turns, *turns])
+    assert set(tallies) == {ALL_CATEGORIES, "qa", "rag"}
+    whole = Tally()
+    whole.add(tallies["qa"])
+    whole.add(tallies["rag"])
+    for name, value in vars(tallies[ALL_CATEGORIES]).items():
+        assert getattr(whole, name) == (pytest.approx(value) if name != "depths" else value)
+    assert whole.answers == 2 * len(turns)
+    assert whole.tokens == 2 * sum(len(turn.answer) - 1 for turn in turns)
+    assert whole.tokens == whole.steps + whole.accepted
+    assert whole.drafted >= whole.accepted > 0
+    assert sum(whole.depths.values()) == whole.steps
+    assert sum(depth * times for depth, times in whole.depths.items()) == whole.accepted
+
+
+def test_accepted_by_depth_is_the_share_of_steps_that_came_so_far():
+    tally = Tally(steps=8, tokens=16, accepted=8, drafted=10)
+    tally.depths = Counter({0: 4, 1: 2, 3: 2})
+    row = tally.row()
+    assert row["accepted_by_depth"] == [0.5, 0.25, 0.25]
+    assert (row["mat"], row["wasted"]) == (2.0, 2)
+
+
+def test_what_drafting_costs_is_added_to_each_step(turns):
+    free, dear = (
+        Replay(fresh(), LAPTOP, overhead=o).visit(turns)[ALL_CATEGORIES] for o in (0.0, 0.5)
+    )
+    assert dear.steps == free.steps
+    assert dear.cost == pytest.approx(free.cost + 0.5 * LAPTOP[1] * free.steps)
+
+
+def test_the_same_input_gives_the_same_figures(turns):
+    one, other = (Replay(fresh(), LAPTOP).visit(turns)[ALL_CATEGORIES].row() for _ in range(2))
+    assert one == other
+
+
+def test_the_tree_of_the_paper_is_evaluated_whole_and_pays_for_it(turns):
+    run = Replay(fresh(PaperDrafter), LAPTOP, fixed=True)
+    run.visit(turns)
+    tally = run.visit(turns)[ALL_CATEGORIES]
+    assert tally.drafted > 20 * tally.steps
+    assert tally.speedup < tally.mat / 2
+
+
+@pytest.mark.parametrize("tokens", [1, 2])
+def test_answers_of_hardly_a_token_are_no_special_case(tokens):
+    tallies = Replay(fresh(), LAPTOP).visit(trace(answers=1, tokens=tokens).turns)
+    assert tallies[ALL_CATEGORIES].tokens == tallies[ALL_CATEGORIES].steps == tokens - 1
+    assert tallies[ALL_CATEGORIES].row()["mat"] == 1.0
+
+
+# --- costs ----------------------------------------------------------------------------------
+
+
+def test_costs_have_names(turns):
+    made = trace(answers=0)
+    assert load_costs("measured", made) == made.cost
+    assert load_costs("laptop", made) == pytest.approx(LAPTOP)
+    assert load_costs("gpu", made) == pytest.approx(GPU)
+
+
+def test_costs_are_read_from_a_file(tmp_path):
+    path = tmp_path / "costs.json"
+    path.write_text('{"1": 0.01, "4": 0.02}', encoding="utf-8")
+    assert load_costs(str(path), trace(answers=0)) == {1: 0.01, 4: 0.02}
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"2": 1}', '{"1": 0}', '{"a": 1}', '{"1": null}'])
+def test_what_is_no_cost_curve_is_named(tmp_path, text):
+    path = tmp_path / "costs.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BenchError, match="no cost curve") as caught:
+        load_costs(str(path), trace(answers=0))
+    assert str(path) in str(caught.value)
+
+
+# --- the command ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A trace on disk."""
+    path = tmp_path / "trace.npz"
+    trace().save(path)
+    return path
+
+
+def replayed(tmp_path, file, *options):
+    """Runs the command; returns its JSON."""
+    out = tmp_path / "result.json"
+    arguments = ["bench", "replay", str(file), "--cost", "laptop", "--json", str(out), *options]
+    assert guarded(cli, [*map(str, arguments)]) == 0
+    return json.loads(out.read_text(encoding="utf-8"))
+
+
+def test_the_command_prints_tables_and_writes_json(tmp_path, file, capsys):
+    result = replayed(tmp_path, file, "--visits", "3")
+    printed = capsys.readouterr().out
+    for said in ("visit 1", "visit 3", "MAT", "accepted by depth", "scripted", "qa", "rag", "all"):
+        assert said in printed
+    assert len(result["visits"]) == 3
+    assert result["trace"] == CONDITIONS
+    assert result["costs"] == pytest.approx({str(w): cost for w, cost in LAPTOP.items()})
+    speeds = [visit["all"]["speedup"] for visit in result["visits"]]
+    assert speeds[0] < speeds[1]
+    assert f"{speeds[1]:.2f}" in printed
+
+
+def test_the_options_reach_the_drafter(tmp_path, file):
+    plain = replayed(tmp_path, file)
+    for options in (
+        ["--kappa", "5"],
+        ["--longest", "1"],
+        ["--soft", "0"],
+        ["--hard", "0.1"],
+        ["--trusting"],
+        ["--leaves", "8"],
+        ["--overhead", "0.1"],
+        ["--search", "puct"],
+    ):
+        assert replayed(tmp_path, file, *options)["visits"] != plain["visits"], options
+
+
+def test_flat_costs_are_met_with_trees(tmp_path, file):
+    assert replayed(tmp_path, file)["leaves"] == 1
+    assert replayed(tmp_path, file, "--cost", "gpu")["leaves"] == 16
+
+
+def test_a_warm_drafter_has_been_there_before(tmp_path, file):
+    cold = replayed(tmp_path, file)["visits"]
+    warm = replayed(tmp_path, file, "--warm", file, "--visits", "1")["visits"]
+    assert warm == cold[1:]
+
+
+def test_a_store_is_what_the_drafter_starts_from(tmp_path, file):
+    path = tmp_path / "store.db"
+    teacher, memory = fresh(keep_news=True), Persistence(path)
+    memory.load(CONDITIONS["fingerprint"], "scripted", teacher)
+    for turn in trace().turns:
+        teacher.read(np.concatenate((turn.prompt, turn.answer)))
+    memory.save(teacher)
+    memory.wait()
+    memory.close()
+    before = path.read_bytes()
+    cold = replayed(tmp_path, file)["visits"][0]["all"]
+    known = replayed(tmp_path, file, "--store", path)["visits"][0]["all"]
+    assert known["speedup"] > 1.2 * cold["speedup"]
+    assert path.read_bytes() == before, "nothing is changed"
+
+
+def test_what_cannot_be_read_or_written_is_told_in_one_line(tmp_path, file, capsys):
+    (tmp_path / "text").write_text("no trace\n", encoding="utf-8")
+    other = tmp_path / "other.npz"
+    trace(1, fingerprint="g" * 32).save(other)
+    gone = tmp_path / "gone"
+    for options, said in (
+        ([gone], "cannot read"),
+        ([tmp_path / "text"], "is no trace"),
+        ([file, "--cost", "steep"], "steep"),
+        ([file, "--cost", tmp_path], str(tmp_path)),
+        ([file, "--cost", tmp_path / "text"], "no cost curve"),
+        ([file, "--warm", gone], "cannot read"),
+        ([file, "--warm", other], "another model"),
+        ([file, "--store", gone], str(gone)),
+        ([file, "--json", gone / "x.json", "--visits", "1"], "cannot write"),
+    ):
+        assert guarded(cli, ["bench", "replay", *map(str, options)]) == 1, options
+        error = capsys.readouterr().err
+        assert said in error
+        assert len(error.splitlines()) == 1, error
+        assert error.startswith("aded-edge: ")

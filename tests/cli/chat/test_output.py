@@ -1,0 +1,84 @@
+"""What is printed: thoughts told from speech, and Markdown block by block."""
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from aded_edge.cli.chat.output import MarkdownPrinter, PlainPrinter, Thoughts, split_blocks
+
+
+def told_apart(pieces):
+    split = Thoughts()
+    parts = [part for piece in pieces for part in split.feed(piece)] + list(split.rest())
+    said = "".join(text for thought, text in parts if not thought)
+    return said, "".join(text for thought, text in parts if thought)
+
+
+@given(st.data())
+def test_thoughts_are_told_apart_however_they_are_cut(data):
+    text = "a <think>b < c</think>d <thin e<think>f"
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)))))
+    pieces = [text[i:j] for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    assert told_apart(pieces) == ("a d <thin e", "b < cf")
+
+
+@given(st.text(st.sampled_from("<>/think ab")))
+def test_nothing_is_lost(text):
+    said, thought = told_apart(list(text))
+    assert said + thought == text or "<think>" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "finished", "rest"),
+    [
+        ("one\n\ntwo", "one\n\n", "two"),
+        ("one\n\n", "", "one\n\n"),
+        ("```\na\n\nb\n", "", "```\na\n\nb\n"),
+        ("```\na\n\nb\n```\n\nc", "```\na\n\nb\n```\n\n", "c"),
+        ("- a\n\n- b", "", "- a\n\n- b"),
+        ("1. a\n\n2", "", "1. a\n\n2"),
+        ("- a\n\nb", "- a\n\n", "b"),
+    ],
+)
+def test_blocks(text, finished, rest):
+    assert split_blocks(text) == (finished, rest)
+
+
+ANSWER = "# Title\n\nSome *text*.\n\n```python\nx = 1\n\ny = 2\n```\n\n- a\n- b\n"
+
+
+def printed(pieces, think="dim"):
+    console = Console(file=io.StringIO(), force_terminal=True, width=60, height=20)
+    printer = MarkdownPrinter(console, think)
+    for piece in pieces:
+        printer.feed(piece)
+    printer.end()
+    return console.file.getvalue()
+
+
+def test_markdown_is_drawn_once_for_good(monkeypatch):
+    monkeypatch.setattr("aded_edge.cli.chat.output._REDRAW", 0.0)
+    text = printed(list(ANSWER))
+    final = text.rsplit("\x1b[2K", 1)[-1]
+    assert "**" not in text
+    assert "```" not in final
+    assert "Title" in text
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h")  # the cursor comes back
+
+
+def test_thoughts_can_be_hidden():
+    pieces = ["<think>se", "cret</think>", "open"]
+    assert "secret" in printed(pieces).replace("\x1b[0m\x1b[2;3m", "")
+    assert "cret" not in printed(pieces, "hide")
+
+
+def test_plain_text_is_the_models(capsys):
+    for thoughts, expected in ((True, "<think>x</think>y\n"), (False, "y\n")):
+        printer = PlainPrinter(thoughts)
+        for piece in ("<thi", "nk>x</think>y"):
+            printer.feed(piece)
+        printer.end()
+        assert capsys.readouterr().out == expected
