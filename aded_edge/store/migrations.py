@@ -91,6 +91,7 @@ def _learned_texts(db: Database) -> None:
 
 @_step("0003_conversations")
 def _conversations(db: Database) -> None:
+    # The four functions below are this step: their SQL must not change either.
     _conversations_and_messages(db)
     _memories(db)
     _notes(db)

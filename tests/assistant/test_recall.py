@@ -3,7 +3,7 @@
 import pytest
 
 from aded_edge.assistant.recall import Recalled, cited, given, recall, shared, standing
-from aded_edge.store import Conversation, Document, MemoryNote, Message, Store
+from aded_edge.store import Conversation, Document, Memory, Message, Store
 
 
 def size(text):
@@ -54,7 +54,7 @@ def test_what_is_known_is_not_given_again(store):
 
 
 def test_standing_memories_are_the_newest_that_fit():
-    memories = [MemoryNote(n, f"memory {n}", "2026") for n in range(5)]
+    memories = [Memory(n, f"memory {n}", "2026") for n in range(5)]
     assert [use.where for use in standing(memories, size, 6)] == ["2", "3", "4"]
 
 
