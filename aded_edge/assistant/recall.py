@@ -22,7 +22,7 @@ _LEAST_SHARED = 2
 """Words that a text must share with the question, or all of them if the question has fewer."""
 
 _STEM = 5
-"""Two words count as forms of one word if their first letters, this many, agree."""
+"""Two words count as forms of one word if they agree in this many first letters."""
 
 _CITED = 3
 """Words that an answer must share with a passage to count as drawn from it."""

@@ -1,4 +1,4 @@
-"""What the messages of an assistant say, in memory and on disk."""
+"""The contents of an assistant's messages, in memory and on disk."""
 
 from aded_edge.store import Store
 

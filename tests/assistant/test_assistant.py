@@ -1,4 +1,4 @@
-"""The assistant as a program uses it, on a tiny model and a real store."""
+"""`Assistant` as a program uses it, on a tiny model and a real store."""
 
 import pytest
 

@@ -2,7 +2,9 @@
 
 
 def test_a_small_file_is_given_whole_and_a_large_one_in_part(open_assistant, say, tmp_path):
-    assistant = open_assistant(n_ctx=2048, memory_tokens=900)  # a token is a byte here
+    assistant = open_assistant(
+        n_ctx=2048, memory_tokens=900
+    )  # the tiny model has a token for each byte
     small, large = tmp_path / "small.txt", tmp_path / "large.txt"
     small.write_text("The code is 4711.")
     large.write_text("\n\n".join(f"Paragraph {n}: " + "filler words " * 8 for n in range(90)))

@@ -1,4 +1,4 @@
-"""What an assistant writes to the disk, and when."""
+"""Keeping: turns reach the disk when they end, and nothing else does."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""Saved KV states: resumed conversations say the same, and damaged states cost nothing else."""
+"""Saved KV states: they change no answer, and unusable ones are deleted."""
 
 import pytest
 

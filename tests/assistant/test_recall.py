@@ -1,4 +1,4 @@
-"""Recall: what matches, within the budget."""
+"""Recall: texts that match a question, within the budget."""
 
 import pytest
 

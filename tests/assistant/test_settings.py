@@ -1,4 +1,4 @@
-"""The config file: what it may say, and what is said about mistakes in it."""
+"""The config file: its options, and the error messages for mistakes in it."""
 
 import pytest
 

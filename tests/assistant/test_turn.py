@@ -1,4 +1,4 @@
-"""What the model is given with a question."""
+"""The texts that the model is given with a question."""
 
 import pytest
 

@@ -45,7 +45,7 @@ def arrays_of(part: Part) -> dict[str, np.ndarray]:
 
 
 def ledger(number: int, padding: int = 1) -> Part:
-    """A part that says which one it is: its key and its token are `number`.
+    """A part that can be recognised: its key and its token are `number`.
 
     `padding` successors make it as large as the test needs; they can be computed again.
     """
@@ -83,7 +83,7 @@ def numbers(parts: Sequence[Part]) -> list[int]:
 
 
 def assert_same(found: Part, expected: Part) -> None:
-    """Every array has the same type and the same bits."""
+    """Check that every array has the same type and the same bits."""
     for name, array in arrays_of(expected).items():
         other = getattr(found, name)
         assert other.dtype == array.dtype, name

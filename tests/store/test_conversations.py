@@ -1,4 +1,4 @@
-"""Conversations in the store: kept as a whole, found by their words, deleted for good."""
+"""Conversations in the store: written whole, found by their words, deleted completely."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_what_is_part_of_a_sum_cannot_be_taken_back_and_that_is_said(store: Stor
 
 
 def test_ten_thousand_conversations_are_searched_at_once(store: Store) -> None:
-    """Not timed (bench_history.py does): a search that comes from the index is quick."""
+    """Checks that the search uses the index; bench_history.py measures the time."""
     begin(store, "u1", "Why are there tides?", "The moon.")
     with store.conversations._file.reading() as conn:
         from aded_edge.store.conversations import _BEST

@@ -1,4 +1,4 @@
-"""Memories: kept once, found by their words, forgotten for good."""
+"""Memories: kept once, found by their words, deleted completely."""
 
 from __future__ import annotations
 

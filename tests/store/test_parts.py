@@ -96,7 +96,7 @@ def test_a_sum_takes_the_place_of_its_parts(model: ModelParts) -> None:
     for number in range(3):
         model.add(ledger(number))
     parts, ids = model.load()
-    model.add(ledger(3))  # meanwhile, by somebody else
+    model.add(ledger(3))  # as another process could in the meantime
     assert model.replace(ids, joined(parts))
     parts, ids = model.load()
     assert [list(part.tokens) for part in parts] == [[0, 1, 2], [3]]
@@ -163,9 +163,9 @@ def test_flipped_bytes_cost_one_part(path: Path) -> None:
     with Store.open(path) as store:
         loaded, ids = store.model("f", "name").load()
         assert numbers(loaded) == [0, 2]
-        assert len(ids) == 2  # the damaged part is not given away to be replaced
+        assert len(ids) == 2  # without the damaged part, so that it is not replaced
         store.model("f", "name").load()
-        (warning,) = store.warnings  # said once
+        (warning,) = store.warnings  # added once
         assert str(path) in warning
         assert "wrong checksum of successors" in warning
         assert store.model("f", "name").replace(ids, joined(loaded))
