@@ -16,7 +16,6 @@ import pytest
 from aded_edge import Llama
 from aded_edge import files as texts_module
 from aded_edge.errors import ConfigError, ModelError, StoreError
-from aded_edge.files import Skipped, find, readable, texts
 from aded_edge.llamacpp.fingerprint import model_fingerprint
 from aded_edge.store import Store
 from aded_edge.teach import learn as learn_module
@@ -82,7 +81,7 @@ def test_a_chat_drafts_what_was_learned_from_a_file(model_path, store, tmp_path,
         draft = llama._loop.drafter.draft(tokens[:8], int(tokens[8]), 6)
         assert draft.tokens.tolist()[:3] == tokens[9:12].tolist()
         with Store.open(store) as opened:
-            assert len(opened.model(model_fingerprint(llama), "x").parts()) == 1
+            assert len(opened.model(model_fingerprint(llama), "x").load()[1]) == 1
 
 
 def test_text_that_looks_like_a_control_token_is_text(model_path, store, tmp_path):
@@ -162,15 +161,6 @@ def test_what_is_given_by_name_is_read_though_it_is_hidden(teach, tmp_path):
     assert "learned 2 files" in teach(tmp_path / ".notes", tmp_path / ".env.md")
 
 
-def test_broken_characters_are_replaced():
-    assert readable("caf\u00e9 ".encode("latin-1") + b"and a long line of plain letters") == (
-        "caf\ufffd and a long line of plain letters"
-    )
-    assert readable(b"\xef\xbb\xbfwith a mark") == "with a mark"
-    assert readable(b"a\0b") is None
-    assert readable(b"\xff\xfe\xfd\xfc") is None
-
-
 def test_a_name_that_is_no_utf_8_is_no_trouble(teach, tmp_path, store):
     name = os.path.join(os.fsencode(tmp_path), b"caf\xe9.md")
     with contextlib.suppress(OSError):  # some systems refuse such names
@@ -180,21 +170,6 @@ def test_a_name_that_is_no_utf_8_is_no_trouble(teach, tmp_path, store):
 
 
 # --- large files ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("line", [b"a line of it\n", b"\xe4\xb8\xad\xe6\x96\x87", b"\x80"])
-def test_a_large_file_is_read_in_bounded_pieces(tmp_path, monkeypatch, line):
-    monkeypatch.setattr(texts_module, "TEXT_BYTES", 100)
-    path = tmp_path / "large.txt"
-    path.write_bytes(line * 101)
-    pieces = list(texts(path))
-    assert b"".join(pieces) == line * 101
-    assert all(50 < len(piece) <= 100 for piece in pieces[:-1])
-    if line != b"\x80":
-        for piece in pieces:
-            piece.decode()  # no character is cut in two
-    if line.endswith(b"\n"):
-        assert all(piece.endswith(b"\n") for piece in pieces)
 
 
 def test_a_file_that_grew_teaches_what_is_new(teach, tmp_path, store, monkeypatch):
@@ -248,12 +223,6 @@ def test_a_model_that_never_drafts_is_refused(tiny_path, folder, store, monkeypa
     with pytest.raises(ModelError, match="no use for a matrix: it is recurrent"):
         learn(tiny_path, [folder], str(store))
     assert not store.exists()
-
-
-def test_a_folder_without_files_is_found_empty(tmp_path):
-    skipped = Skipped()
-    assert find([tmp_path], skipped) == []
-    assert str(skipped) == ""
 
 
 # --- several processes, and processes that die ----------------------------------------------
