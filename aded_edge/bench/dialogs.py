@@ -59,6 +59,6 @@ def _parse(path: Path, number: int, line: str) -> Dialog:
         return Dialog(str(row.get("question_id", number)), str(row.get("category", "all")), turns)
     except (ValueError, KeyError, TypeError) as error:
         raise BenchError(
-            f"{path}, line {number} is not a dialog ({error}); give a JSON object with question_id, "
-            "category and turns"
+            f"{path}, line {number} is not a dialog ({error}); write a JSON object with "
+            "question_id, category and turns"
         ) from error

@@ -1,6 +1,6 @@
-"""`learn`: teaches a model's matrix the texts in files and folders.
+"""`learn`: teach a model's matrix the texts in files and folders.
 
-Knows a progress bar and a summary. Does not know what is text, nor how it is learned.
+Knows a progress bar and a summary. Does not know which files are text, nor how a text is learned.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from aded_edge.files import Skipped, find
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
 from aded_edge.models.resolve import resolve
 from aded_edge.teach.learn import PIECE_TOKENS, TextLearner, learn_files
-from aded_edge.teach.lessons import Lessons, load_pupil
+from aded_edge.teach.lessons import Lessons, load_for_teaching
 
 from .options import MODEL, STORE, Command, FilePath
 from .teaching import holdings, until_interrupted
@@ -29,13 +29,13 @@ from .teaching import holdings, until_interrupted
 def learn(model: str, paths: tuple[Path, ...], store: Path) -> None:
     """Teach a model's matrix the texts in files and folders.
 
-    Each text counts once, however often it is learned. In folders, what is hidden, installed
-    packages and files that are no UTF-8 text are passed over.
+    Each text counts once, however often it is learned. In folders, hidden files and folders,
+    installed packages, and files that are not UTF-8 text are skipped.
     """
     skipped = Skipped()
     files = find(paths, skipped)
     with (
-        closing(load_pupil(resolve(model), n_ctx=256)) as llama,
+        closing(load_for_teaching(resolve(model), n_ctx=256)) as llama,
         closing(Lessons(store, model_fingerprint(llama), model_name(llama))) as lessons,
         until_interrupted() as interrupted,
     ):
@@ -43,13 +43,13 @@ def learn(model: str, paths: tuple[Path, ...], store: Path) -> None:
         with tqdm(total=sum(file.size for file in files), unit="B", unit_scale=True) as bar:
             learn_files(files, learner, skipped, bar.update, interrupted)
         if learner.tokens > PIECE_TOKENS:
-            lessons.fold()  # so that the next start is quick
+            lessons.fold()  # one part loads faster than many
     _report(learner, skipped, lessons, store)
     if interrupted():
-        click.echo("stopped: what is named above is kept; the same command goes on from there")
+        click.echo("stopped: the texts counted above are saved; run the command again to go on")
         raise KeyboardInterrupt
     if not learner.learned and not learner.known:
-        raise ConfigError(f"no text in {', '.join(map(str, paths))}; give files of UTF-8 text")
+        raise ConfigError(f"no text in {', '.join(map(str, paths))}; give UTF-8 text files")
 
 
 def _report(learner: TextLearner, skipped: Skipped, lessons: Lessons, store: Path) -> None:

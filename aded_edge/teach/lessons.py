@@ -49,8 +49,8 @@ class Lessons:
         try:
             if self._store.read_only:
                 raise StoreError(
-                    f"{path} is read-only, so nothing could be written to it; make it and its folder "
-                    "writable, or give another path"
+                    f"{path} is read-only, so nothing that is learned could be saved; make it and "
+                    "its folder writable, or give another path"
                 )
             self._model = self._store.model(fingerprint, name)
             self.drafter, self._parts, self._unfolded = self._load()

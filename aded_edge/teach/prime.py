@@ -68,7 +68,7 @@ def opening_prompts(prompter: Prompter, openings: list[str], room: int) -> list[
         tokens = prompter.tokens([{"role": "user", "content": opening}])
         if len(tokens) + _LEAST_ANSWER > room:
             raise PromptError(
-                f"the opening {opening[:40]!r} has {len(tokens)} tokens and a sequence has room for "
+                f"the opening {opening[:40]!r} has {len(tokens)} tokens and a sequence holds "
                 f"{room}; give a larger --ctx, which all sequences share, or fewer --sequences"
             )
         prompts.append(np.asarray(tokens, np.int32))

@@ -13,7 +13,7 @@ from aded_edge.bench.oracle import oracle_seconds
 from .examine import TRIED, Findings, Times
 
 ACCEPTANCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
-"""Acceptances for which the report has the best width: shares of draft tokens that are confirmed."""
+"""Shares of draft tokens that are confirmed, for which the report has the best width."""
 
 ANSWERS = (16, 64, 192)
 """Lengths of answers, in tokens, for which the report has the oracle's speed."""
@@ -70,7 +70,7 @@ def break_even(costs: Mapping[int, float], width: int) -> float | None:
 
 
 def oracle_speed(costs: Mapping[int, float], tokens: int) -> float:
-    """Compute the speed of the oracle for an answer of `tokens` tokens, in units of plain decoding."""
+    """Compute the oracle's speed for an answer of this length, in units of plain decoding."""
     return tokens * costs[1] / oracle_seconds(costs, tokens)
 
 
@@ -135,8 +135,8 @@ def _quantisation(f: Findings) -> str | None:
     if not fits or not steep or f.batched > MOSTLY_BATCHED or not f.buffers:
         return None
     return (
-        f"Two rows cost {f.ratios[2]:.1f} times one: on this CPU llama.cpp has no batch kernels for "
-        "most of these weights, but it has some for Q4_0. A Q4_0 file, or one made by "
+        f"Two rows cost {f.ratios[2]:.1f} times one: on this CPU llama.cpp has no batch kernels "
+        "for most of these weights, but it has some for Q4_0. A Q4_0 file, or one made by "
         "scripts/requantise.py MODEL OUT, should be faster, most of all in wide evaluations. Its "
         "answers differ a little."
     )

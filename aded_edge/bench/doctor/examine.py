@@ -166,7 +166,9 @@ def examine(
     with closing(llama):
         why = why_plain(llama)
         if why is not None:
-            raise ModelError(f"{model} cannot evaluate drafts, so there is nothing to measure: {why}")
+            raise ModelError(
+                f"{model} cannot evaluate drafts, so there is nothing to measure: {why}"
+            )
         conditions = cost_conditions(llama)
         target = LlamaTarget(llama)
         evaluate = _evaluation(llama, target)

@@ -19,10 +19,9 @@ from llama_cpp._logger import llama_log_callback
 
 from aded_edge.runtime.options import default_threads
 
-
 _BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
-"""Fields of psutil.cpu_times that are not idle time, on whichever system has them. Guest time on Linux
-and interrupts on Windows are part of these."""
+"""Fields of psutil.cpu_times that add up to the time in use; each system has some of them. They
+include guest time on Linux and interrupts on Windows."""
 
 
 class OtherProcesses:

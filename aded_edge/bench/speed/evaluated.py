@@ -53,7 +53,7 @@ class EvaluatedPrompts:
         path = self.folder / name
         size = self._sizes.pop(name, None)
         if size is None:
-            llama.reset()  # from the beginning, so that the bits do not depend on the order of prompts
+            llama.reset()  # from the beginning: the bits must not depend on the order of prompts
             llama.eval(tokens.tolist())
             size = _write(llama, path, tokens)
         self._sizes[name] = size
