@@ -33,7 +33,7 @@ from .teaching import holdings, until_interrupted
     type=click.IntRange(1, 64),
     default=8,
     show_default=True,
-    help="Answers at a time.",
+    help="Answers in parallel.",
 )
 @click.option(
     "--openings", type=FilePath, help="A file with one opening per line. Default: from the package."
