@@ -104,6 +104,16 @@ class TextLearner:
             for digest in self._lessons.known(piece):
                 self.known.add(piece.pop(digest).path)
 
+    def finish(self) -> None:
+        """Write the rest; put one part in the place of several, which load more slowly.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        self.save()
+        if self.tokens > PIECE_TOKENS:
+            self._lessons.fold()
+
     def _tokenize(self, data: bytes) -> Int32Array:
         tokens: list[int] = []
         start = 0
@@ -136,7 +146,7 @@ def learn_files(
     for file in files:
         if not interrupted():
             _learn_file(file, learner, skipped, progress, interrupted)
-    learner.save()
+    learner.finish()
 
 
 def _learn_file(
