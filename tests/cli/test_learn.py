@@ -1,6 +1,5 @@
 """`learn`: what is read, what counts once, what is said, and what survives."""
 
-import contextlib
 import os
 import random
 import signal
@@ -149,10 +148,12 @@ def test_what_is_given_by_name_is_read_though_it_is_hidden(teach, tmp_path):
 
 def test_a_name_that_is_no_utf_8_is_no_trouble(teach, tmp_path, store):
     name = os.path.join(os.fsencode(tmp_path), b"caf\xe9.md")
-    with contextlib.suppress(OSError):  # some systems refuse such names
+    try:
         with open(name, "w") as file:
             file.write("good")
-        assert "learned 1 files" in teach(tmp_path)
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    assert "learned 1 files" in teach(tmp_path)
 
 
 # --- large files ----------------------------------------------------------------------------
