@@ -18,8 +18,7 @@ from tqdm import tqdm
 
 from aded_edge.bench.doctor import advice as conclusions
 from aded_edge.bench.doctor.examine import TRIED, Findings, examine
-from aded_edge.bench.results import save_result
-from aded_edge.errors import BenchError
+from aded_edge.bench.results import check_folder, save_result
 from aded_edge.models.resolve import resolve
 from aded_edge.store import Store
 
@@ -43,8 +42,8 @@ def doctor(model: str, store: Path | None, out: Path | None, **running: Any) -> 
 
     The costs are stored for later runs with the same settings, and replace earlier ones.
     """
-    if out is not None and not out.parent.is_dir():
-        raise BenchError(f"cannot write {out}: {out.parent} is not a folder")
+    if out is not None:
+        check_folder(out)
     with progress_log(), closing(_Progress()) as progress:
         findings = examine(resolve(model), progress=progress, **running)
     to = console()

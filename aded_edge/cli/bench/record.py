@@ -5,16 +5,17 @@ Knows options and a progress bar. Does not know how an answer is recorded.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 from tqdm import tqdm
 
-from aded_edge.bench.dialogs import load_dialogs
+from aded_edge.bench.dialogs import Dialog, load_dialogs
 from aded_edge.bench.replay.record import RecordSettings
 from aded_edge.bench.replay.record import record as record_trace
-from aded_edge.errors import BenchError
+from aded_edge.bench.results import check_folder
 from aded_edge.models.resolve import resolve
 
 from ..options import MODEL, Command, FilePath, how_it_runs
@@ -45,11 +46,15 @@ def record(
 ) -> None:
     """Record a model's answers, so that drafting can be tried without it."""
     dialogs = load_dialogs(prompts, limit)
-    if not out.parent.is_dir():
-        raise BenchError(f"cannot write the trace {out}: {out.parent} is not a folder")
+    check_folder(out)
     settings = RecordSettings(prompts.name, max_tokens, temperature, seed)
-    with tqdm(dialogs, unit="dialog") as bar:
-        trace = record_trace(resolve(model), bar, settings, **running)
+    trace = record_trace(resolve(model), _with_bar(dialogs), settings, **running)
     trace.save(out)
     tokens = sum(len(turn.answer) for turn in trace.turns)
     console().print(f"{len(trace.turns)} answers, {tokens} tokens, written to {out}")
+
+
+def _with_bar(dialogs: list[Dialog]) -> Iterator[Dialog]:
+    # A generator, so that the bar does not appear before the model is loaded.
+    with tqdm(dialogs, unit="dialog") as bar:
+        yield from bar

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from aded_edge.bench.replay.run import Replay, Tally, load_costs
 from aded_edge.bench.replay.trace import Trace
-from aded_edge.bench.results import save_result
+from aded_edge.bench.results import check_folder, save_result
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
 from aded_edge.errors import BenchError
 from aded_edge.runtime.persistence import stored
@@ -113,6 +113,8 @@ def replay(
 
     The first visit starts with an empty matrix, except with --warm or --store.
     """
+    if out is not None:
+        check_folder(out)
     recorded = Trace.load(trace)
     costs = load_costs(cost, recorded)
     search, leaves = drafting.pop("search"), drafting.pop("leaves")
