@@ -54,7 +54,7 @@ class OtherProcesses:
 
 @contextmanager
 def llama_log() -> Iterator[list[str]]:
-    """Collect llama.cpp's log; the lines are there when the context ends."""
+    """Collect llama.cpp's log in a list, which is filled when the context ends."""
     pieces: list[bytes] = []
     lines: list[str] = []
     callback = llama_cpp.llama_log_callback(lambda level, text, _: pieces.append(text))
