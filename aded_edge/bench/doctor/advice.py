@@ -104,8 +104,8 @@ def _busy(f: Findings) -> str | None:
         return None
     return (
         f"The machine was busy: others used {f.others:.1f} of {f.cores} cores, and the median "
-        f"evaluation took {f.spread:.2f} times the fastest. These figures may be wrong: close other "
-        "programs that compute, and run this again."
+        f"evaluation took {f.spread:.2f} times the fastest. These figures may be wrong: close "
+        "other programs that compute, and run this again."
     )
 
 
