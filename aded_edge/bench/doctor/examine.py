@@ -150,8 +150,7 @@ def examine(
         threads: number of threads; None for `default_threads`.
         gpu_layers: layers to offload, -1 for all.
         flash_attn: use flash attention.
-        progress: called with the number of rounds done and planned, while numbers of threads are
-            compared.
+        progress: called with the rounds done and planned, while numbers of threads are compared.
 
     Raises:
         ModelError: the model cannot be loaded, or no draft can be evaluated with it.
