@@ -2,16 +2,15 @@
 
     AdedError
     ├── ConfigError (ValueError)         an option whose value cannot be used
-    ├── ModelError (ValueError)          a model file that is missing, damaged or no GGUF
-    ├── ModelFetchError                  a model could not be downloaded
-    ├── EvaluationError (RuntimeError)   llama.cpp refused to evaluate a batch
-    ├── PromptError (ValueError)         a prompt that the context cannot hold
-    ├── StoreError                       the matrix store cannot be read or written
-    └── BenchError                       a prompt file or a benchmark that cannot run
+    ├── ModelError (ValueError)          a model that cannot be found, loaded or used
+    ├── ModelFetchError                  a model that could not be downloaded
+    ├── EvaluationError (RuntimeError)   a batch that llama.cpp could not evaluate
+    ├── PromptError (ValueError)         a prompt that is empty or too long for the context
+    ├── StoreError                       a store, or a saved KV, that cannot be used
+    └── BenchError                       a benchmark that cannot run or be drawn
 
-Each message names the value and the remedy. Where llama-cpp-python raises a built-in exception
-for the same mistake, ours derives from that one too, so that code written for `llama_cpp.Llama`
-still catches it.
+Each message names the value and the remedy. If llama-cpp-python raises a built-in exception for
+the same mistake, ours derives from it too, so that code written for `llama_cpp.Llama` catches it.
 
 Knows nothing else of the package.
 """
@@ -23,7 +22,7 @@ from collections.abc import Iterable
 
 
 class AdedError(Exception):
-    """Base of all errors that aded-edge raises on purpose."""
+    """Base class of all errors that aded-edge raises on purpose."""
 
 
 class ConfigError(AdedError, ValueError):
@@ -31,7 +30,7 @@ class ConfigError(AdedError, ValueError):
 
 
 class ModelError(AdedError, ValueError):
-    """A model file is missing, damaged or not a GGUF file."""
+    """A model cannot be found (or not clearly), is damaged, or cannot be used for this."""
 
 
 class ModelFetchError(AdedError):
@@ -39,31 +38,31 @@ class ModelFetchError(AdedError):
 
 
 class EvaluationError(AdedError, RuntimeError):
-    """llama.cpp refused to evaluate a batch; history and KV are still in agreement."""
+    """llama.cpp could not evaluate a batch. The history and the KV cache still agree."""
 
 
 class PromptError(AdedError, ValueError):
-    """A prompt does not fit into the context."""
+    """A prompt is empty, or does not fit into the context."""
 
 
 class StoreError(AdedError):
-    """The matrix store cannot be opened, read or written."""
+    """A store, or a file with a saved KV, cannot be opened, read or written."""
 
 
 class BenchError(AdedError):
-    """A benchmark cannot run: its prompt file is missing or malformed."""
+    """A benchmark cannot run, or its results cannot be read or drawn."""
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """The end of a message about an unknown name: the nearest known one.
+    """A hint for an error message about an unknown name.
 
     Args:
-        name: what was given.
-        known: what could be meant.
-        otherwise: what to say when nothing known is near.
+        name: the unknown name.
+        known: the known names.
+        otherwise: the hint if no known name is similar.
 
     Returns:
-        "did you mean 'x'?", or `otherwise`.
+        "did you mean 'x'?" with the most similar known name, or `otherwise`.
     """
     near = difflib.get_close_matches(name, list(known), 1)
     return f"did you mean {near[0]!r}?" if near else otherwise

@@ -1,6 +1,6 @@
-"""Reading the texts of files and folders, and writing files and pictures.
+"""Finding and reading texts, writing whole files, and saving pictures.
 
-Knows files and bytes. Does not know tokens, nor what a file is for.
+Helpers of several rooms. Knows files and bytes. Does not know tokens, nor what a file is for.
 """
 
 from __future__ import annotations
@@ -19,37 +19,53 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TEXT_BYTES = 1 << 19
-"""A larger file is several texts, each known by its own content."""
+"""A larger file is read as several texts of at most this many bytes."""
 
 _MOST_BROKEN = 0.1
-"""A text with a larger share of undecodable characters is none."""
+"""A file with a larger share of undecodable characters is no text."""
 
 _NO_TEXT = frozenset((".pdf", ".ps", ".eps", ".rtf"))
-"""Files that often look like text and hold instructions for a page."""
+"""Endings of files that often decode as text but contain instructions for a page."""
 
 _PACKAGES = frozenset(("node_modules", "site-packages", "__pycache__"))
-"""Folders of what others wrote, large enough to push the user's own texts out of the log."""
+"""Folders with other people's packages: large enough to displace the user's own texts."""
 
 _NAMED = 3
-"""Unreadable files named in the summary; the others are counted."""
+"""The most unreadable files named in the summary; the others are counted."""
+
+_UTF8_BYTES = 4
+"""The most bytes of one character in UTF-8."""
+
+_UTF8_CONTINUES = range(0x80, 0xC0)
+"""In UTF-8, no character begins with one of these bytes."""
+
+
+# --- finding ------------------------------------------------------------------------------------
 
 
 class Found(NamedTuple):
-    """A file to be read, and how large it seemed."""
+    """A file to be read, and its size in bytes when it was found."""
 
     path: Path
     size: int
 
 
 class Skipped:
-    """Files and folders passed over, by reason."""
+    """Files and folders that were skipped.
+
+    `str()` is a summary for the user, "" if nothing was skipped.
+
+    Attributes:
+        counts: how many were skipped, by reason.
+        unreadable: path and error of those that could not be read.
+    """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.unreadable: list[str] = []
 
     def failed(self, path: object, error: OSError) -> None:
-        """Notes a file or folder that cannot be read."""
+        """Record a file or folder that cannot be read."""
         self.unreadable.append(f"{path}: {error.strerror or error}")
 
     def __str__(self) -> str:
@@ -62,13 +78,17 @@ class Skipped:
 
 
 def find(paths: Sequence[Path], skipped: Skipped) -> list[Found]:
-    """All regular files, in the order given, folders sorted by name.
+    """List files to be read, in the order of the paths; the files of a folder sorted by name.
 
-    Inside a folder what is hidden, other people's packages, and links to folders (which may lead
-    in circles) are passed over; what is given by name is not.
+    In a folder, hidden files, packages and links to folders (which may form circles) are skipped.
+    Hidden files and packages that are given as a path are read.
+
+    Args:
+        paths: files and folders.
+        skipped: gets what was skipped.
 
     Raises:
-        ConfigError: a path given does not exist, or cannot be reached.
+        ConfigError: a path does not exist or cannot be read.
     """
     found: list[Found] = []
     for path in paths:
@@ -102,7 +122,7 @@ def _look_at(path: Path, found: list[Found], skipped: Skipped) -> None:
     except OSError as error:
         skipped.failed(path, error)
         return
-    if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for somebody to write
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
         skipped.counts["no regular file"] += 1
     elif status.st_size == 0:
         skipped.counts["empty"] += 1
@@ -112,8 +132,11 @@ def _look_at(path: Path, found: list[Found], skipped: Skipped) -> None:
         found.append(Found(path, status.st_size))
 
 
+# --- reading ------------------------------------------------------------------------------------
+
+
 def texts(path: Path) -> Iterator[bytes]:
-    """The texts of a file: the whole of it, or pieces of at most TEXT_BYTES that end a line.
+    """Read a file as texts: the whole file, or pieces of at most TEXT_BYTES that end with a line.
 
     Raises:
         OSError: the file cannot be read.
@@ -127,9 +150,16 @@ def texts(path: Path) -> Iterator[bytes]:
 
 
 def cut(data: bytes, start: int, most: int) -> int:
-    """Where a piece of at most `most` bytes from `start` on ends.
+    """Find the end of the piece of a text that begins at `start`.
 
-    At the end of the data, or behind a line; in a line that is too long, between characters.
+    Args:
+        data: the text, in UTF-8.
+        start: offset of the piece in bytes.
+        most: the most bytes that the piece may have.
+
+    Returns:
+        The end of the data if it fits, else the end of a line. A line that is longer than `most`
+        is cut between two characters.
     """
     if len(data) < start + most:
         return len(data)
@@ -137,30 +167,37 @@ def cut(data: bytes, start: int, most: int) -> int:
     if line >= 0:
         return line + 1
     end = start + most - 1
-    while end > start + most - 4 and data[end] & 0xC0 == 0x80:
+    while end > start + most - _UTF8_BYTES and data[end] in _UTF8_CONTINUES:
         end -= 1
     return end
 
 
 def readable(data: bytes) -> str | None:
-    """The text that these bytes are, broken characters replaced; None if they are no text."""
+    """Decode bytes as UTF-8.
+
+    Returns:
+        The text, with undecodable bytes replaced by U+FFFD; None if the bytes are no text.
+    """
     if b"\0" in data:
         return None
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")
     return text if text.count("\ufffd") <= _MOST_BROKEN * len(text) else None
 
 
-def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
-    """Writes a file as a whole: one of this name is replaced at once, or stays as it was.
+# --- writing ------------------------------------------------------------------------------------
 
-    Folders are made if they are missing.
+
+def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file completely or not at all; an existing file is replaced in one step.
+
+    Missing folders are created. The content goes to a temporary file first.
 
     Args:
         path: the file.
         pieces: its content, in order.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written; an existing one is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -173,10 +210,10 @@ def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def check_picture(path: Path) -> None:
-    """Checks that a picture can be drawn there, before hours go into what it is to show.
+    """Check that a picture can be drawn, before the measurements for it take hours.
 
     Raises:
-        BenchError: matplotlib is missing, or there is no such folder.
+        BenchError: matplotlib is not installed, or the folder of `path` does not exist.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise BenchError("a picture needs matplotlib: pip install 'aded-edge[plot]'")
@@ -185,7 +222,7 @@ def check_picture(path: Path) -> None:
 
 
 def save_picture(figure: Figure, path: Path, dpi: int = 110) -> None:
-    """Writes a figure of matplotlib as a PNG file.
+    """Save a figure of matplotlib as a PNG file.
 
     Raises:
         BenchError: the file cannot be written.

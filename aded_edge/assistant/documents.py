@@ -1,4 +1,4 @@
-"""Documents: files cut into passages, and kept in step with the files.
+"""Documents: the user's files as notes, cut into passages and updated when the files change.
 
 Knows files and where a text may be cut. Does not know the model, nor how passages are searched.
 """
@@ -16,14 +16,20 @@ from aded_edge.files import Skipped, find, readable
 from aded_edge.store import Document, Notes
 
 PASSAGE = 700
-"""Characters of a passage: about a paragraph, and 150 to 200 tokens."""
+"""Length of a passage in characters: about a paragraph, 150 to 200 tokens."""
 
 MOST_BYTES = 4 << 20
-"""A larger file is no note."""
+"""Larger files are not read, in bytes."""
 
 
 class Refreshed(NamedTuple):
-    """What a refresh found: how many documents are new, changed, gone, and there now."""
+    """The result of a refresh.
+
+    Attributes:
+        new, changed, gone: how many documents were added, updated and deleted.
+        documents: how many there are now.
+        skipped: files that were not read, by reason.
+    """
 
     new: int
     changed: int
@@ -33,18 +39,18 @@ class Refreshed(NamedTuple):
 
 
 def read_text(path: Path) -> str:
-    """The text of one file that the user named.
+    """Read the text of one file that the user named.
 
     Raises:
-        ConfigError: it does not exist, cannot be read, or is no text.
+        ConfigError: the file does not exist, cannot be read, is too large, or is no text.
     """
     try:
         if path.is_dir():
-            raise ConfigError(f"{path} is a folder; `aded_edge notes add` takes those")
+            raise ConfigError(f"{path} is a folder; give a file, or use `aded-edge notes add`")
         if not path.is_file():
             raise ConfigError(f"{path} is no file; check the path")
         if path.stat().st_size > MOST_BYTES:
-            raise ConfigError(f"{path} has more than {MOST_BYTES >> 20} MB; give a part of it")
+            raise ConfigError(f"{path} is larger than {MOST_BYTES >> 20} MB; give a part of it")
         text = readable(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path") from error
@@ -54,11 +60,17 @@ def read_text(path: Path) -> str:
 
 
 def passages(text: str) -> Iterator[tuple[int, str]]:
-    """First line (from 1) and text of each piece: whole paragraphs, up to PASSAGE characters."""
+    """Cut a text at paragraphs and headings into passages of about PASSAGE characters.
+
+    A paragraph that is longer is cut between lines, a longer line anywhere.
+
+    Yields:
+        The number of the passage's first line, counted from 1, and its text.
+    """
     piece: list[str] = []
     first = size = 0
     for number, line in enumerate(text.splitlines(), 1):
-        begins = not line.strip() or line.startswith("#")  # a paragraph or a heading
+        begins = not line.strip() or line.startswith("#")  # a new paragraph or heading
         full = size + len(line) > PASSAGE
         if piece and (full or (begins and size > PASSAGE // 3)):
             yield first, "\n".join(piece).rstrip()
@@ -67,7 +79,7 @@ def passages(text: str) -> Iterator[tuple[int, str]]:
             if not line.strip():
                 continue
             first = number
-        for start in range(0, max(len(line), 1), PASSAGE):  # a line may be a whole book
+        for start in range(0, max(len(line), 1), PASSAGE):  # a file may consist of one long line
             if start:
                 yield first, "\n".join(piece)
                 piece, first = [], number
@@ -78,10 +90,17 @@ def passages(text: str) -> Iterator[tuple[int, str]]:
 
 
 def put(notes: Notes, path: Path, data: bytes, text: str, before: Document | None = None) -> int:
-    """Keeps one document as it is now; one that was only touched keeps its passages.
+    """Save one document in its current state.
+
+    Args:
+        notes: where to save it.
+        path: its file.
+        data: content of the file.
+        text: the same, as text.
+        before: its state in `notes`, or None; if the content is the same, the passages stay.
 
     Returns:
-        How many passages were written.
+        The number of passages written.
     """
     status = path.stat()
     document = Document(
@@ -96,24 +115,29 @@ def put(notes: Notes, path: Path, data: bytes, text: str, before: Document | Non
 
 
 def name_of(path: Path) -> str:
-    """The path as the store keeps it: absolute, and text."""
+    """The path as the store keeps it: absolute, undecodable bytes replaced."""
     return os.fsencode(path.absolute()).decode("utf-8", "replace")
 
 
 def refresh(
     notes: Notes, progress: Callable[[int, int], None] = lambda done, planned: None
 ) -> Refreshed:
-    """Reads what is new or changed in the places that were added, and forgets what is gone.
+    """Read new and changed files in the added folders, and delete documents whose files are gone.
 
-    A place that is not there now (another disk, a network) keeps its documents.
+    A folder that does not exist now (an unmounted disk, a network) keeps its documents.
+
+    Args:
+        notes: the documents, and the files and folders that were added.
+        progress: called with (files done, files planned).
 
     Raises:
+        ConfigError: an added folder vanished while it was read.
         StoreError: the store cannot be read or written.
     """
     known, skipped = notes.documents(), Skipped()
     roots = [Path(root) for root in notes.roots()]
-    there = [root for root in roots if os.path.exists(root)]  # which never raises
-    found = find(there, skipped)
+    present = [root for root in roots if os.path.exists(root)]  # Path.exists() may raise
+    found = find(present, skipped)
     seen, new, changed = set(), 0, 0
     for done, (path, size) in enumerate(found):
         progress(done, len(found))
@@ -129,7 +153,7 @@ def refresh(
         else:
             changed += 1
     progress(len(found), len(found))
-    away = [str(root) for root in roots if root not in there]
+    away = [str(root) for root in roots if root not in present]
     gone = [name for name in known if name not in seen and not _below(name, away)]
     if gone:
         notes.remove(gone)
@@ -144,7 +168,7 @@ def _unchanged(path: Path, size: int, before: Document) -> bool:
 
 
 def _read(notes: Notes, path: Path, size: int, before: Document | None, skipped: Skipped) -> bool:
-    """Keeps a document's new state; False if it is none."""
+    """Save a file as a document; return False if it cannot be one."""
     if size > MOST_BYTES:
         skipped.counts["too large"] += 1
         return False
@@ -157,7 +181,7 @@ def _read(notes: Notes, path: Path, size: int, before: Document | None, skipped:
         put(notes, path, data, text, before)
     except OSError as error:
         skipped.failed(path, error)
-        return before is not None  # it may come back
+        return before is not None  # keep the document: the file may be readable again later
     return True
 
 

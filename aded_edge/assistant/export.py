@@ -1,9 +1,8 @@
-"""Conversations as files: Markdown for people, JSON for programs, and back again.
+"""Conversations as files: Markdown for people, JSON for programs; both can be imported.
 
-Both hold everything, so what was exported can be imported anywhere. In Markdown what people
-need not see stands in comments.
+Both formats contain everything. In Markdown, whatever people need not see is in comments.
 
-Knows both forms. Does not know the store's tables, nor a terminal.
+Knows both formats. Does not know the store's tables, nor a terminal.
 """
 
 from __future__ import annotations
@@ -20,46 +19,46 @@ from aded_edge.errors import ConfigError
 from aded_edge.files import write_whole
 from aded_edge.store import Conversation, Message, Store
 
-Kept = tuple[Conversation, Sequence[Message]]
+Whole = tuple[Conversation, Sequence[Message]]
 """A conversation with all of its messages."""
 
 _MARK = "<!-- aded-edge "
 _COMMENT = re.compile(r"<!-- aded-edge (conversation|message) (\{.*\}) -->")
 
 
-def as_json(kept: Sequence[Kept]) -> str:
-    """Conversations as JSON."""
+def as_json(conversations: Sequence[Whole]) -> str:
+    """Format conversations as JSON."""
     data = [
         {**_about(conversation), "messages": [asdict(message) for message in messages]}
-        for conversation, messages in kept
+        for conversation, messages in conversations
     ]
     return json.dumps({"aded-edge": 1, "conversations": data}, ensure_ascii=False, indent=1) + "\n"
 
 
-def as_markdown(kept: Sequence[Kept]) -> str:
-    """Conversations as Markdown."""
-    return "\n".join(line for one in kept for line in _markdown(*one)) + "\n"
+def as_markdown(conversations: Sequence[Whole]) -> str:
+    """Format conversations as Markdown."""
+    return "\n".join(line for whole in conversations for line in _markdown(*whole)) + "\n"
 
 
-def export_file(path: Path, kept: Sequence[Kept]) -> None:
-    """Writes conversations into a file, as its ending says: .md or .json.
+def export_file(path: Path, conversations: Sequence[Whole]) -> None:
+    """Write conversations to a file in the format that its name ends in: .md or .json.
 
     Raises:
-        ConfigError: the ending is another, or the file cannot be written.
+        ConfigError: the name ends in something else, or the file cannot be written.
     """
     write = {".md": as_markdown, ".json": as_json}.get(path.suffix.lower())
     if write is None:
-        raise ConfigError(f"{path} must end in .md or .json, which says how it is written")
+        raise ConfigError(f"{path} must end in .md or .json: the ending selects the format")
     if not path.parent.is_dir():
         raise ConfigError(f"cannot write {path}: {path.parent} is no folder")
     try:
-        write_whole(path, [write(kept).encode("utf-8", "replace")])
+        write_whole(path, [write(conversations).encode("utf-8", "replace")])
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def read_file(path: Path) -> list[Kept]:
-    """Conversations from a file that was exported.
+def read_file(path: Path) -> list[Whole]:
+    """Read the conversations in an exported file, whatever its format.
 
     Raises:
         ConfigError: the file cannot be read, or is no export.
@@ -70,11 +69,11 @@ def read_file(path: Path) -> list[Kept]:
         raise ConfigError(f"{path} cannot be read ({error}); check the path") from error
     try:
         if text.lstrip().startswith("{"):
-            return [_kept(one, one.pop("messages")) for one in json.loads(text)["conversations"]]
-        kept = list(_from_markdown(text))
-        if not kept:
-            raise ValueError("it holds none")
-        return kept
+            return [_whole(one, one.pop("messages")) for one in json.loads(text)["conversations"]]
+        found = list(_from_markdown(text))
+        if not found:
+            raise ValueError("it contains no conversation")
+        return found
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path} is no conversation that aded-edge exported ({error}); give a .md or .json "
@@ -82,22 +81,25 @@ def read_file(path: Path) -> list[Kept]:
         ) from error
 
 
-def import_into(store: Store, kept: Sequence[Kept]) -> tuple[list[Conversation], int]:
-    """Adds conversations to a store; returns the new ones, and how many were there already.
+def import_into(store: Store, conversations: Sequence[Whole]) -> tuple[list[Conversation], int]:
+    """Add conversations to a store, except those whose uid it has already.
+
+    Returns:
+        The added conversations, and how many the store had already.
 
     Raises:
         StoreError: the store cannot be written.
     """
     new: list[Conversation] = []
-    for conversation, messages in kept:
+    for conversation, messages in conversations:
         if store.conversations.by_uid(conversation.uid) is None:
             new.append(store.conversations.add(conversation, messages))
-    return new, len(kept) - len(new)
+    return new, len(conversations) - len(new)
 
 
 def _about(conversation: Conversation) -> dict[str, Any]:
     about = asdict(conversation)
-    del about["id"], about["messages"]  # both are of one store
+    del about["id"], about["messages"]  # both differ from store to store
     return about
 
 
@@ -113,7 +115,7 @@ def _markdown(conversation: Conversation, messages: Sequence[Message]) -> Iterat
         yield f"## {'You' if message.role == 'user' else message.model or 'Assistant'}"
         yield f"{_MARK}message {_comment(about)} -->"
         yield ""
-        # A line that looks like ours is marked, and the mark taken off again.
+        # A backslash escapes lines that look like our comments; _from_markdown removes it.
         yield re.sub(r"^(\\*<!-- aded-edge )", r"\\\1", content, flags=re.M)
     yield f"{_MARK}end -->"
     yield ""
@@ -123,7 +125,7 @@ def _comment(about: Mapping[str, Any]) -> str:
     return json.dumps(about, ensure_ascii=False).replace("-->", "--\\u003e")
 
 
-def _from_markdown(text: str) -> Iterator[Kept]:
+def _from_markdown(text: str) -> Iterator[Whole]:
     about: dict[str, Any] | None = None
     messages: list[dict[str, Any]] = []
     lines: list[str] | None = None
@@ -131,7 +133,8 @@ def _from_markdown(text: str) -> Iterator[Kept]:
         comment = _COMMENT.fullmatch(line)
         ends = line == f"{_MARK}end -->"
         if (comment or ends) and lines is not None:
-            # Between two messages stand an empty line and a heading; before each, an empty line.
+            # lines[0] is the empty line after the comment. A message is followed by an empty line
+            # and the heading of the next one, the last message only by the end mark.
             body = lines[1:] if ends else lines[1:-2]
             messages[-1]["content"] = re.sub(
                 r"^\\(\\*<!-- aded-edge )", r"\1", "\n".join(body), flags=re.M
@@ -144,23 +147,23 @@ def _from_markdown(text: str) -> Iterator[Kept]:
             lines = []
         elif ends:
             if about is None:
-                raise ValueError("a conversation ends that never began")
-            yield _kept(about, messages)
+                raise ValueError("an end mark without a conversation before it")
+            yield _whole(about, messages)
             about, messages = None, []
         elif lines is not None:
             lines.append(line)
     if about is not None:
-        raise ValueError("its end is missing")
+        raise ValueError("the end mark is missing")
 
 
-def _kept(about: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> Kept:
+def _whole(about: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> Whole:
     known = {field.name for field in fields(Conversation)} - {"id", "messages"}
     conversation = Conversation(id=0, **{k: v for k, v in about.items() if k in known})
     if not re.fullmatch(r"[0-9a-f]{32}", conversation.uid):
         conversation = replace(conversation, uid=uuid.uuid4().hex)
     texts = (conversation.title, conversation.model, conversation.system, conversation.summary)
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError("a title, model, system message or summary is no text")
+        raise ValueError("the title, model, system message or summary is no text")
     said = [_message(message) for message in messages]
     if [message.role for message in said] != ["user", "assistant"] * (len(said) // 2):
         raise ValueError("questions and answers do not alternate")
@@ -174,5 +177,5 @@ def _message(about: Mapping[str, Any]) -> Message:
     content: Any = values.get("content")
     stats: Any = values.get("stats", {})
     if not isinstance(content, str) or not isinstance(stats, dict):
-        raise ValueError("a message whose content is no text, or whose figures are no table")
+        raise ValueError("the content of a message is no text, or its stats are no table")
     return Message(**values)

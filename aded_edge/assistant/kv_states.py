@@ -1,9 +1,9 @@
-"""Saved KV states: a conversation that is taken up again need not be evaluated again.
+"""Saved KV states: a resumed conversation need not be evaluated again.
 
-Only a convenience: a state that is missing, stale, too large or damaged costs an evaluation of
-the text and nothing else. So no fault here reaches the user.
+A state only saves time: if it is missing, outdated, too large or damaged, the text is evaluated
+again. So this module reports no fault to the user.
 
-Knows files, their sizes and ages. Does not know what is in them.
+Knows files, their sizes and ages. Does not know their content.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from aded_edge.errors import AdedError
 from aded_edge.runtime.llama import Llama
 
 MOST_BYTES = 1 << 30
-"""All states together; the oldest are thrown away first."""
+"""Limit for all states together, in bytes; the oldest are deleted first."""
 
 
 def default_folder() -> Path:
-    """Where they lie: in the user's cache folder of this platform."""
+    """The default folder: `kv` in the platform's folder for caches."""
     return Path(platformdirs.user_cache_dir("aded-edge", appauthor=False)) / "kv"
 
 
@@ -29,8 +29,8 @@ class KVStates:
     """The states in one folder.
 
     Args:
-        folder: made when the first is saved.
-        most_bytes: what all may take.
+        folder: created when the first state is saved; None for the default.
+        most_bytes: limit for all states together.
     """
 
     def __init__(self, folder: Path | None = None, most_bytes: int = MOST_BYTES) -> None:
@@ -38,7 +38,15 @@ class KVStates:
         self._most = most_bytes
 
     def save(self, llama: Llama, conversation: str) -> bool:
-        """Saves the state of a conversation, named by its uid; False if that was not possible."""
+        """Save the model's KV as the state of a conversation.
+
+        Args:
+            llama: the model, whose context holds the conversation.
+            conversation: uid of the conversation.
+
+        Returns:
+            False if there was nothing to save, or it could not be saved.
+        """
         try:
             size = llama.kv_bytes
             if llama.n_tokens == 0 or size > self._most:
@@ -50,7 +58,15 @@ class KVStates:
         return True
 
     def load(self, llama: Llama, conversation: str) -> int:
-        """Takes up a state; returns how many tokens are known, 0 if there is none that fits."""
+        """Load the state of a conversation into the model's context.
+
+        Args:
+            llama: the model.
+            conversation: uid of the conversation.
+
+        Returns:
+            The number of tokens loaded; 0 if there is no state that fits this model.
+        """
         path = self._path(conversation)
         if not path.exists():
             return 0
@@ -63,12 +79,12 @@ class KVStates:
         return tokens
 
     def remove(self, conversation: str) -> None:
-        """Throws a state away."""
+        """Delete the state of a conversation, given by its uid."""
         with contextlib.suppress(OSError):
             self._path(conversation).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Throws all of them away."""
+        """Delete all states."""
         with contextlib.suppress(OSError):
             for path in self._files():
                 path.unlink(missing_ok=True)
@@ -88,5 +104,5 @@ class KVStates:
             total -= size
 
     def _files(self) -> list[Path]:
-        # What a killed process was writing counts too, and goes first.
+        # Includes the unfinished file of a process that was killed while it wrote a state.
         return [path for path in self.folder.iterdir() if path.suffix in (".kv", ".part")]

@@ -1,10 +1,10 @@
-"""Recall: what else the model is given with a question, within a budget of tokens.
+"""Recall: texts that match a question, given to the model with it, within a budget of tokens.
 
-Memories, places in earlier conversations, and passages of documents, found by the words of the
-question (BM25). What does not share its words with the question is left out: a small model
-takes whatever it is given for important.
+These are memories, messages of earlier conversations, and passages of documents. SQLite's
+full-text search finds them by the words of the question (BM25). Texts that share too few words
+with the question are left out, because a small model treats everything it is given as important.
 
-Knows the store's searches and sizes. Does not know how the model is asked.
+Knows the searches of the store and the sizes of texts. Does not know how the model is asked.
 """
 
 from __future__ import annotations
@@ -13,36 +13,39 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from aded_edge.store import MemoryNote, Notes, Store, any_of, terms
+from aded_edge.store import Memory, Notes, Store, any_of, terms
 
-_LOOKED_AT = 12
-"""Hits of each kind that are looked at."""
+_SEARCH_LIMIT = 12
+"""The most hits of each kind that are considered."""
 
 _LEAST_SHARED = 2
-"""Words of a question that a place must share with it, if the question has so many."""
+"""Words that a text must share with the question, or all of them if the question has fewer."""
 
 _STEM = 5
-"""Letters in which two forms of a word agree."""
+"""Two words count as forms of one word if they agree in this many first letters."""
 
 _CITED = 3
-"""Words that an answer must share with a passage that it drew on."""
+"""Words that an answer must share with a passage to count as drawn from it."""
+
+_WHOLE_MESSAGE = 4
+"""An earlier message of at most a quarter of the budget is given whole, a longer one as excerpt."""
 
 HEADER = "You may find this useful; use it only where it helps, and name the file you used:"
 
 Size = Callable[[str], int]
-"""How many tokens a text has, about."""
+"""Returns the length of a text in tokens, or an estimate of it."""
 
 
 @dataclass(frozen=True)
 class Recalled:
-    """Something that the model was given with a question.
+    """A text that the model was given in addition to a question.
 
     Attributes:
         kind: "memory", "conversation" or "file".
-        text: what was given.
+        text: the text.
         where: number of the memory, title of the conversation, or path and line of the file.
-        date: since when it is known, UTC; "" for a file.
-        tokens: what it took of the budget.
+        date: when the memory or message was written, UTC; "" for a file.
+        tokens: its share of the budget.
     """
 
     kind: str
@@ -53,60 +56,77 @@ class Recalled:
 
     def __str__(self) -> str:
         day = self.date[:10]
+        # The store's memories.py searches given messages for the form of a memory.
         label = {"memory": "remembered", "conversation": "earlier conversation", "file": "file"}
         about = self.where if self.kind == "file" else day
         return f"[{label[self.kind]}, {about}] {self.text}"
 
 
-def standing(memories: Iterable[MemoryNote], size: Size, budget: int) -> list[Recalled]:
-    """The memories that stand in every context: the newest that fit, oldest first."""
-    kept: list[Recalled] = []
+@dataclass(frozen=True)
+class Searched:
+    """Where `recall` searches.
+
+    Attributes:
+        store: its memories, notes and conversations; None without a store.
+        attached: documents that the user attached to this conversation.
+        conversation: number of the running conversation, whose messages are left out.
+    """
+
+    store: Store | None
+    attached: Sequence[Notes] = ()
+    conversation: int = 0
+
+
+def standing(memories: Iterable[Memory], size: Size, budget: int) -> list[Recalled]:
+    """The memories that are part of every context: the newest that fit.
+
+    Args:
+        memories: all memories, oldest first.
+        size: counts the tokens of a text.
+        budget: tokens that they may take together.
+
+    Returns:
+        The chosen memories, oldest first.
+    """
+    chosen: list[Recalled] = []
     for memory in reversed(list(memories)):
         tokens = size(memory.text)
         if tokens <= budget:
-            kept.append(_memory(memory, tokens))
+            chosen.append(_recalled(memory, tokens))
             budget -= tokens
-    return kept[::-1]
+    return chosen[::-1]
 
 
 def recall(
-    question: str,
-    store: Store | None,
-    attached: Sequence[Notes],
-    size: Size,
-    budget: int,
-    conversation: int,
-    known: str,
+    question: str, searched: Searched, *, size: Size, budget: int, known: str
 ) -> list[Recalled]:
-    """What matches a question: files first, then memories, then earlier conversations.
+    """Find texts that match a question: files first, then memories, then earlier conversations.
 
     Args:
         question: the user's text.
-        store: memories, notes and conversations; None without one.
-        attached: documents of this conversation.
-        size: tokens of a text.
-        budget: tokens that may be given.
-        conversation: the number of the running one, which is left out.
-        known: what the model has in its context already, as one text.
+        searched: where to search.
+        size: counts the tokens of a text.
+        budget: tokens that all found texts may take together.
+        known: the content of the model's context; texts that are in it are left out.
 
     Raises:
         StoreError: the store cannot be read.
     """
     words = terms(question)
     query = any_of(words)
+    store = searched.store
     found: list[Recalled] = []
-    for notes in (*attached, *([store.notes] if store else ())):
+    for notes in (*searched.attached, *([store.notes] if store else ())):
         found += [
             Recalled("file", passage.text, f"{passage.path}:{passage.line}", "", 0)
-            for passage in notes.match(query, _LOOKED_AT)
+            for passage in notes.match(query, _SEARCH_LIMIT)
         ]
     if store is not None:
-        found += [_memory(memory, 0) for memory in store.memories.match(query, _LOOKED_AT)]
-        for hit in store.conversations.match(query, _LOOKED_AT, conversation):
-            text = hit.content if size(hit.content) <= budget // 4 else hit.snippet
-            found.append(
-                Recalled("conversation", " ".join(text.split()), hit.title, hit.created, 0)
-            )
+        found += [_recalled(memory, 0) for memory in store.memories.match(query, _SEARCH_LIMIT)]
+        for hit in store.conversations.match(query, _SEARCH_LIMIT, searched.conversation):
+            whole = size(hit.content) <= budget // _WHOLE_MESSAGE
+            text = " ".join((hit.content if whole else hit.snippet).split())
+            found.append(Recalled("conversation", text, hit.title, hit.created, 0))
     return _fitting(found, words, size, budget, known)
 
 
@@ -115,36 +135,42 @@ def _fitting(
 ) -> list[Recalled]:
     needed = min(_LEAST_SHARED, len(words))
     fitting = []
-    for use in found:
-        if use.text in known or shared(words, use.text) < needed:
+    for item in found:
+        if item.text in known or shared(words, item.text) < needed:
             continue
-        tokens = size(str(use))
+        tokens = size(str(item))
         if tokens <= budget:
-            fitting.append(replace(use, tokens=tokens))
-            known += f"\n{use.text}"
+            fitting.append(replace(item, tokens=tokens))
+            known += f"\n{item.text}"
             budget -= tokens
     return fitting
 
 
-def given(question: str, uses: Sequence[Recalled]) -> str:
-    """The question as the model gets it."""
-    if not uses:
+def given(question: str, recalled: Sequence[Recalled]) -> str:
+    """The question as the model is given it: with the recalled texts in front, if any."""
+    if not recalled:
         return question
-    return "\n".join([HEADER, *map(str, uses), "", question])
+    return "\n".join([HEADER, *map(str, recalled), "", question])
 
 
-def cited(answer: str, question: str, uses: Iterable[Recalled]) -> tuple[str, ...]:
-    """The files among these that an answer drew on: it names one, or shares words with it.
+def cited(answer: str, question: str, recalled: Iterable[Recalled]) -> tuple[str, ...]:
+    """The files that an answer drew on, as path and line.
 
-    At least one of them must be none that the question brought.
+    An answer drew on a passage if it contains the name of its file, or shares _CITED words with
+    it. At least one shared word must not occur in the question.
+
+    Args:
+        answer: the model's answer.
+        question: the user's question.
+        recalled: the texts that were given with the question.
     """
     said = terms(answer, len(answer))
     asked = {word[:_STEM] for word in terms(question, len(question))}
     own = [word for word in said if word[:_STEM] not in asked]
     sources = dict.fromkeys(
-        use.where
-        for use in uses
-        if use.kind == "file" and (_name(use.where) in answer or _drawn(said, own, use.text))
+        item.where
+        for item in recalled
+        if item.kind == "file" and (_name(item.where) in answer or _drawn(said, own, item.text))
     )
     return tuple(sources)
 
@@ -154,7 +180,7 @@ def _drawn(said: Sequence[str], own: Sequence[str], text: str) -> bool:
 
 
 def shared(words: Iterable[str], text: str) -> int:
-    """How many of the words a text holds, in whatever form."""
+    """Count the words of which a text contains some form (the same first _STEM letters)."""
     stems = {word[:_STEM] for word in re.findall(r"\w+", text.lower())}
     return sum(word[:_STEM] in stems for word in words)
 
@@ -163,5 +189,5 @@ def _name(where: str) -> str:
     return where.rpartition(":")[0].rpartition("/")[2]
 
 
-def _memory(memory: MemoryNote, tokens: int) -> Recalled:
+def _recalled(memory: Memory, tokens: int) -> Recalled:
     return Recalled("memory", memory.text, str(memory.id), memory.created, tokens)

@@ -1,6 +1,6 @@
-"""The user's config file: defaults of the chat, and named personas.
+"""The user's config file: defaults of the commands, and named personas.
 
-A TOML file in the platform's folder for settings:
+It is a TOML file in the platform's folder for settings:
 
     [defaults]
     model = "qwen2.5-coder-1.5b"
@@ -10,13 +10,15 @@ A TOML file in the platform's folder for settings:
     system = "You improve texts and say what you changed."
     temperature = 0.0
 
-Knows the file, its tables and the names of options. Does not know what an option does; whoever
-reads the command line says what its value may be.
+`model` and `store` of [defaults] hold for every command, all other options only for the chat. A
+persona's options are used when the chat, or an `Assistant`, is started with that persona.
+
+Knows the file, its tables, and the names and types of options. Does not know what an option does,
+nor its range: the command line checks that.
 """
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +27,7 @@ from typing import Any
 
 import platformdirs
 
-from aded_edge.errors import ConfigError
+from aded_edge.errors import ConfigError, did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,7 +35,7 @@ else:
     import tomli as tomllib
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "seed", "max_tokens")
-"""Options that say how an answer is sampled."""
+"""The options that control how an answer is sampled."""
 
 OPTIONS: Mapping[str, type | tuple[type, ...]] = {
     "model": str,
@@ -55,12 +57,17 @@ OPTIONS: Mapping[str, type | tuple[type, ...]] = {
     "plain": bool,
     "no_log": bool,
 }
-"""What a table may hold, and of what type."""
+"""The options that [defaults] or a persona may contain, and their types."""
 
 
 @dataclass(frozen=True)
 class Persona:
-    """A named set of options: who answers, as what, and how it is sampled."""
+    """A named set of options of the chat.
+
+    Attributes:
+        name: its name in the config file.
+        options: option -> value; the names are those in OPTIONS.
+    """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -72,22 +79,27 @@ class Persona:
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """How answers are sampled, as far as the persona says."""
+        """The options in SAMPLING that the persona sets."""
         return {name: self.options[name] for name in SAMPLING if name in self.options}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the config file says."""
+    """The content of the config file.
+
+    Attributes:
+        defaults: option -> value.
+        personas: name -> persona.
+    """
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
     personas: Mapping[str, Persona] = field(default_factory=dict)
 
     def persona(self, name: str) -> Persona:
-        """The persona of this name.
+        """The persona with this name.
 
         Raises:
-            ConfigError: there is none; the text names those that there are.
+            ConfigError: there is none; the message names the known personas.
         """
         if name in self.personas:
             return self.personas[name]
@@ -98,18 +110,19 @@ class Settings:
 
 
 def settings_path() -> Path:
-    """Where the config file lies."""
+    """The path of the config file."""
     return Path(platformdirs.user_config_dir("aded-edge", appauthor=False)) / "config.toml"
 
 
 def load_settings(path: Path | None = None) -> Settings:
-    """Reads the config file; one that does not exist says nothing.
+    """Read the config file; without one, the settings are empty.
 
     Args:
-        path: of another file, which must exist.
+        path: another file, which must exist; None for `settings_path()`.
 
     Raises:
-        ConfigError: the file cannot be read, is no TOML, or has an entry that is unknown.
+        ConfigError: the file cannot be read, is no TOML, or has an unknown entry or a value of
+            the wrong type.
     """
     file = path or settings_path()
     if path is None and not file.exists():
@@ -118,9 +131,9 @@ def load_settings(path: Path | None = None) -> Settings:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file} cannot be read ({error.strerror}); check its path") from error
-    except ValueError as error:  # of TOML and of UTF-8
-        raise ConfigError(f"{file} is no TOML ({error}); correct that line") from error
-    _known(file, data, ("defaults", "personas"), "table")
+    except ValueError as error:  # invalid TOML or UTF-8
+        raise ConfigError(f"{file} is not valid TOML ({error}); correct that line") from error
+    _check_names(file, data, ("defaults", "personas"), "table")
     personas = _table(file, data, "personas")
     return Settings(
         _options(file, _table(file, data, "defaults"), "defaults"),
@@ -139,7 +152,7 @@ def _table(file: Path, data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _options(file: Path, table: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    _known(file, table, tuple(OPTIONS), f"option in [{where}]")
+    _check_names(file, table, tuple(OPTIONS), f"option in [{where}]")
     for name, value in table.items():
         kind = OPTIONS[name]
         right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
@@ -149,9 +162,8 @@ def _options(file: Path, table: Mapping[str, Any], where: str) -> Mapping[str, A
     return table
 
 
-def _known(file: Path, given: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
+def _check_names(file: Path, given: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            hint = did_you_mean(name, known, f"known: {', '.join(known)}")
             raise ConfigError(f"{file}: no {what} is called {name!r}; {hint}")

@@ -1,13 +1,13 @@
-"""The window: what of a conversation the model is given, so that it fits into the context.
+"""The window: the part of a conversation that the model is given, so that it fits the context.
 
-The system message, with the memories that stand and the summary of what came before, then the
-messages that are left, then the question. When they outgrow the context the oldest turns become
-part of the summary, which the model itself writes, or are left out; all of them stay on disk.
+It consists of the system message (with standing memories and the summary of earlier messages), the
+messages that are not summarized, and the question. When they outgrow the context, the oldest turns
+are added to the summary, which the model itself writes, or are left out. All of them stay on disk.
 
-What is given only ever grows at its end until then, so each turn finds its prefix in the KV. The
-summary is asked for behind that same prefix, so it costs little more than its own tokens.
+Until then the window only grows at its end, so each turn finds its prefix in the KV cache. The
+request for a summary continues that prefix too, so it costs little more than its own tokens.
 
-Knows sizes and messages. Does not know where anything is kept.
+Knows messages and their sizes. Does not know the store.
 """
 
 from __future__ import annotations
@@ -26,19 +26,23 @@ from .recall import Recalled, Size
 log = logging.getLogger("aded_edge")
 
 Overflow = Literal["summary", "drop"]
-"""What becomes of the oldest turns of a conversation that outgrows the context."""
+"""What happens to the oldest turns when a conversation outgrows the context."""
 
 ANSWER = 4
-"""A quarter of the context is left for the answer."""
+"""A quarter of the context is reserved for the answer."""
 
 KEPT = 0.5
-"""The share of the room that is filled behind an overflow: the turns after it find their prefix."""
+"""Share of the room that is filled after an overflow. The free half delays the next overflow, so
+that the turns until then find their prefix in the KV cache."""
 
 SUMMARY = 8
-"""An eighth of the context is the most that a summary takes."""
+"""A summary takes at most an eighth of the context."""
 
 AROUND = 8
-"""Tokens that a template puts around a message, about."""
+"""Estimate of the tokens that a chat template puts around a message."""
+
+_SIZES_KNOWN = 4096
+"""Texts whose sizes `token_counter` remembers."""
 
 REQUEST = (
     "Summarize our conversation so far for yourself, in at most {words} words: facts about me, "
@@ -46,30 +50,32 @@ REQUEST = (
 )
 
 ChatMessage = dict[str, str]
+"""A message as `create_chat_completion` takes it: role and content."""
 
 
 def check_overflow(value: object) -> Overflow:
-    """The value, if it is one of the choices.
+    """Return the value if it is one of the choices.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: it is not one of them.
     """
     for choice in get_args(Overflow):
         if value == choice:
             return cast(Overflow, choice)
-    raise ConfigError(f"overflow={value!r} is not known; choose 'summary' or 'drop'")
+    raise ConfigError(f"overflow={value!r} is unknown; choose 'summary' or 'drop'")
 
 
 class Window:
-    """What one model can be given.
+    """Fits conversations into one model's context.
 
     Args:
         llama: the model.
-        overflow: what becomes of the oldest turns.
-        size: tokens of a text.
+        overflow: what happens to the oldest turns when the context is full.
+        size: counts the tokens of a text.
 
     Attributes:
-        standing: memories that stand in every context.
+        overflow: as given.
+        standing: memories that are part of the system message.
     """
 
     def __init__(self, llama: Llama, overflow: Overflow, size: Size) -> None:
@@ -78,44 +84,53 @@ class Window:
         self._llama = llama
         self._size = size
         template = llama.metadata.get("tokenizer.chat_template", "system")
-        # Some templates name the role only to refuse it.
+        # Some templates mention the system role only to refuse it.
         refuses = "system role not supported" in template.lower()
         self._knows_system = "system" in template and not refuses
 
     @property
     def room(self) -> int:
-        """Tokens that all messages together may have."""
+        """Tokens that the system message, all messages and the question may take together."""
         return self._llama.n_ctx() - self._llama.n_ctx() // ANSWER
 
     def fit(
         self, conversation: Conversation, messages: Sequence[Message], question: str
     ) -> tuple[Conversation, list[ChatMessage]]:
-        """The conversation, summarized as far as need be, and what the model is to be given.
+        """Choose what the model is given, and summarize the oldest turns if it does not fit.
+
+        Args:
+            conversation: its state before the question.
+            messages: all of its messages before the question.
+            question: the question, with everything that is given with it.
+
+        Returns:
+            The conversation with its new summary, and the messages for the model.
 
         Raises:
-            PromptError: the question does not fit, even alone.
+            PromptError: the question does not fit, even without earlier messages.
+            AdedError: the model cannot summarize the conversation.
         """
         alone = self._tokens(self._given(replace(conversation, summary=""), (), question))
         if alone > self.room:
             raise PromptError(
                 f"the message does not fit into the context of {self._llama.n_ctx()} tokens: with "
-                f"system message and memories it has {alone}, and {self.room} are free for it; "
-                "shorten it or start with a larger --ctx"
+                f"system message and memories it has {alone} tokens, and {self.room} are free for "
+                "it; shorten it or start with a larger --ctx"
             )
         begun = conversation.summarized
         while self._tokens(self._given(conversation, messages, question)) > self.room:
-            if conversation.summarized >= len(messages):  # then the summary itself is too long
+            if conversation.summarized >= len(messages):  # only the summary is left: it is too long
                 conversation = replace(conversation, summary="")
                 break
             conversation = self._shrink(conversation, messages, question)
         if conversation.summarized > begun:
-            log.info("%s", _what_happened(conversation, conversation.summarized - begun))
+            log.info("%s", _overflow_line(conversation, conversation.summarized - begun))
         return conversation, self._given(conversation, messages, question)
 
     def _shrink(
         self, conversation: Conversation, messages: Sequence[Message], question: str
     ) -> Conversation:
-        """One round: some of the oldest messages, at most a room full, make way."""
+        """Summarize or leave out some of the oldest messages, at most KEPT of the room."""
         end, away = conversation.summarized, 0
         rest = self._tokens(self._given(conversation, messages, question))
         while end < len(messages) and rest - away > KEPT * self.room:
@@ -133,7 +148,7 @@ class Window:
         request = REQUEST.format(words=most // 2)
         asked = self._given(conversation, messages, request)
         if self._tokens(asked) + most > self._llama.n_ctx():
-            return conversation.summary  # a single turn that leaves no room to ask about it
+            return conversation.summary  # a single turn so long that no summary can be requested
         log.info("summarizing the oldest part of the conversation ...")
         try:
             answer: Any = self._llama.create_chat_completion(
@@ -142,7 +157,7 @@ class Window:
         except AdedError:
             raise
         except (ValueError, RuntimeError) as error:
-            raise AdedError(f"the model cannot sum up this conversation: {error}") from error
+            raise AdedError(f"the model cannot summarize this conversation: {error}") from error
         return str(answer["choices"][0]["message"]["content"] or "").strip()
 
     def _given(
@@ -160,7 +175,7 @@ class Window:
     def _system(self, conversation: Conversation) -> str:
         parts = [conversation.system]
         if self.standing:
-            lines = [f"- {use.text}" for use in self.standing]
+            lines = [f"- {memory.text}" for memory in self.standing]
             parts.append("\n".join(["What the user wants you to remember:", *lines]))
         if conversation.summary:
             parts.append(f"Summary of the conversation so far:\n{conversation.summary}")
@@ -174,20 +189,20 @@ def _chat(message: Message) -> ChatMessage:
     return {"role": message.role, "content": message.given or message.content}
 
 
-def _what_happened(conversation: Conversation, messages: int) -> str:
-    begin = f"the conversation outgrew the context: its oldest {messages} messages "
+def _overflow_line(conversation: Conversation, messages: int) -> str:
+    start = f"the conversation outgrew the context: its oldest {messages} messages were "
     if conversation.summary:
-        return f"{begin}are a summary of {len(conversation.summary.split())} words now"
-    return f"{begin}are left out"
+        return f"{start}replaced by a summary of {len(conversation.summary.split())} words"
+    return f"{start}left out"
 
 
 def token_counter(llama: Llama) -> Callable[[str], int]:
-    """Counts the tokens of a text; what was counted last is remembered."""
+    """Return a function that counts the tokens of a text and remembers the latest counts."""
     known: dict[str, int] = {}
 
     def size(text: str) -> int:
         if text not in known:
-            if len(known) > 4096:
+            if len(known) > _SIZES_KNOWN:
                 known.clear()
             known[text] = len(llama.tokenize(text.encode("utf-8", "replace"), add_bos=False))
         return known[text]

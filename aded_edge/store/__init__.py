@@ -1,25 +1,22 @@
-"""The store: what was learned, measured and said, in one SQLite file that outlives the process.
+"""The store: one SQLite file with everything that outlives a process.
 
-The public names, and nothing else.
+It holds what was learned about each model (`Store.model`), measured cost curves, conversations,
+memories (what the user asked to remember) and notes (the user's documents). This room knows SQL,
+transactions and faults of SQLite; it does not know what a model is, how parts are summed, or who
+reads the conversations. Open it with `Store.open`; other rooms use the names in `__all__`.
 """
 
 from __future__ import annotations
 
-from .conversations import (
-    EVERY_MESSAGE,
-    AnswerTotals,
-    Conversation,
-    Conversations,
-    Hit,
-    Message,
-    title_of,
-)
-from .full_text import any_of, terms
-from .memories import Memories, MemoryNote
+from .answer_totals import AnswerTotals
+from .conversations import EVERY_MESSAGE, Conversation, Conversations, Hit, Message, title_of
+from .full_text import all_of, any_of, terms
+from .memories import Memories, Memory
 from .notes import Document, Notes, Passage
 from .part import LearnedText, Part
-from .parts import MatrixSize, ModelParts, PartRow
+from .parts import MatrixSize, ModelParts
 from .store import Store, default_store_path
+from .warn_once import WarnOnce
 
 __all__ = [
     "EVERY_MESSAGE",
@@ -31,14 +28,15 @@ __all__ = [
     "LearnedText",
     "MatrixSize",
     "Memories",
-    "MemoryNote",
+    "Memory",
     "Message",
     "ModelParts",
     "Notes",
     "Part",
-    "PartRow",
     "Passage",
     "Store",
+    "WarnOnce",
+    "all_of",
     "any_of",
     "default_store_path",
     "terms",

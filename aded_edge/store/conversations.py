@@ -1,6 +1,7 @@
-"""Conversations: what was said, kept turn by turn, found again by its words.
+"""Conversations: kept turn by turn, and found again by their words.
 
-Knows rows of conversations and messages. Does not know who answers, nor what a context holds.
+Knows the rows of conversations and messages. Does not know who answers, nor what fits into a
+model's context.
 """
 
 from __future__ import annotations
@@ -11,36 +12,39 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .answer_totals import AnswerTotals, totals_by_conversation, totals_by_day
 from .database import StoreFile
 from .full_text import all_of
 
 EVERY_MESSAGE = -1
-"""As many messages as there are."""
+"""For `Conversations.add(replaces=...)`: replace all messages of the conversation."""
 
 TITLE = 80
-"""Characters of a title."""
+"""Length of the longest title, in characters."""
 
 RANKED = 2000
-"""What stands in more messages than these is not ranked: the newest are shown."""
+"""A query that matches more messages than this is not ranked by relevance; the newest matches
+are returned. Ranking reads every match, which is slow for a word that most messages contain."""
 
 SNIPPET_TOKENS = 24
-"""Words around a hit that are shown."""
+"""Length of the excerpt shown for a hit, in words."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message.
+    """One message of a conversation.
 
     Attributes:
         role: "user" or "assistant".
-        content: what was said.
-        given: what the model was given in its place, where that held more; else None.
-        cut: why an answer ends early: "stopped" by the user, at the "limit"; else None.
-        model: who answered, None for a question.
-        tokens: how many the answer has.
+        content: the text that was typed or answered.
+        given: the text that the model was given instead of `content`, with recalled texts and
+            attached files in front of it; None if it was the content itself.
+        cut: why an answer ended early: "stopped" (by the user) or "limit" (of tokens); else None.
+        model: name of the model that answered; None for a question.
+        tokens: length of the answer in tokens.
         stats: figures of the answer.
         sources: files that the answer drew on.
-        created: when, UTC, like "2026-01-31T18:00:00Z"; "" before it is kept.
+        created: time in UTC, like "2026-01-31T18:00:00Z"; "" until the store sets it.
     """
 
     role: str
@@ -56,18 +60,20 @@ class Message:
 
 @dataclass(frozen=True)
 class Conversation:
-    """What is known of a conversation beside its messages.
+    """What is known about a conversation, without its messages.
 
     Attributes:
-        id: its number in this store, 0 while it is not kept.
-        uid: its name in every store.
+        id: its number in this store; 0 until it is kept.
+        uid: its identifier in every store, 32 hexadecimal digits.
         title: its first question, in one line.
-        model: who answers.
-        persona: the persona it was begun with, if any.
+        model: name of the model that answers.
+        persona: name of the persona that it was started with, or None.
         system: its system message, "" for none.
-        summary: stands in the context for the first `summarized` messages; "" if they are left out.
-        messages: how many it has.
-        created, updated: UTC.
+        summary: replaces the first `summarized` messages in the model's context; "" if those are
+            left out without a summary.
+        summarized: how many of the oldest messages the model is no longer given.
+        messages: how many messages it has.
+        created, updated: times in UTC.
     """
 
     id: int
@@ -85,15 +91,15 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Hit:
-    """A message that was found.
+    """A message that a search found.
 
     Attributes:
-        conversation: its number.
-        title: of the conversation.
-        role: who said it.
-        content: all of it.
-        snippet: the place in it, in one line.
-        created: when it was said, UTC.
+        conversation: number of its conversation.
+        title: title of its conversation.
+        role: "user" or "assistant".
+        content: the whole message.
+        snippet: the matching excerpt, in one line.
+        created: time of the message, UTC.
     """
 
     conversation: int
@@ -104,47 +110,8 @@ class Hit:
     created: str
 
 
-@dataclass(frozen=True)
-class AnswerTotals:
-    """Figures of one day's answers, or of one conversation's.
-
-    Attributes:
-        label: the date, or the number of the conversation.
-        title: of the conversation, "" for a day.
-        answers, tokens, steps, accepted: counts.
-        seconds: time of the steps.
-        seconds_plain: what plain decoding would have taken, by the cost curve.
-    """
-
-    label: str
-    title: str
-    answers: int
-    tokens: int
-    steps: int
-    accepted: int
-    seconds: float
-    seconds_plain: float
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Tokens of the steps per second."""
-        return (self.steps + self.accepted) / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def mat(self) -> float:
-        """Mean accepted tokens per step, bonus included; plain decoding = 1.0."""
-        return 1.0 + self.accepted / self.steps if self.steps else 1.0
-
-    @property
-    def speedup(self) -> float | None:
-        """Over plain decoding, by the cost curve; None without one."""
-        if self.seconds <= 0 or self.seconds_plain <= 0:
-            return None
-        return self.seconds_plain / self.seconds
-
-
 class Conversations:
-    """All conversations of a store. Every method raises StoreError where SQLite reports a fault.
+    """All conversations of a store. Every method raises StoreError if SQLite reports a fault.
 
     Args:
         file: the open store.
@@ -156,15 +123,17 @@ class Conversations:
     def add(
         self, conversation: Conversation, messages: Sequence[Message], replaces: int = 0
     ) -> Conversation:
-        """Keeps new messages, and the conversation itself if it is new, as a whole or not at all.
+        """Write new messages and the state of their conversation, all or nothing.
+
+        A conversation that the store does not know yet (by its uid) is created.
 
         Args:
-            conversation: as it stands now; its summary is kept too.
-            messages: the new ones.
-            replaces: how many of the last messages they stand in the place of, or EVERY_MESSAGE.
+            conversation: its current state, summary included.
+            messages: the new messages.
+            replaces: how many of the last messages to delete first, or EVERY_MESSAGE.
 
         Returns:
-            The conversation as it is kept.
+            The conversation as the store has it now.
         """
         with self._file.writing() as conn:
             number = self._keep(conn, conversation)
@@ -175,87 +144,92 @@ class Conversations:
         return Conversation(*row)
 
     def latest(self) -> Conversation | None:
-        """The one that was talked in last."""
+        """The most recently updated conversation, or None if there is none."""
         found = self.recent(1)
         return found[0] if found else None
 
     def recent(self, limit: int = 20, offset: int = 0) -> list[Conversation]:
-        """Those talked in last, first."""
+        """Conversations by their last update, newest first."""
         return self._conversations(
             "ORDER BY c.updated DESC, c.id DESC LIMIT ? OFFSET ?", limit, offset
         )
 
     def get(self, number: int) -> Conversation | None:
-        """The one with this number."""
+        """The conversation with this number, or None."""
         found = self._conversations("WHERE c.id = ?", number)
         return found[0] if found else None
 
     def by_uid(self, uid: str) -> Conversation | None:
-        """The one that has this name in every store."""
+        """The conversation with this uid, or None."""
         found = self._conversations("WHERE c.uid = ?", uid)
         return found[0] if found else None
 
     def count(self) -> int:
-        """How many there are."""
+        """The number of conversations."""
         with self._file.reading() as conn:
             return int(conn.execute("SELECT count(*) FROM conversations").fetchone()[0])
 
     def messages(self, conversation: Conversation) -> list[Message]:
-        """All of its messages, oldest first."""
+        """All messages of a conversation, oldest first."""
         with self._file.reading() as conn:
             return [_message(row) for row in conn.execute(_MESSAGES, (conversation.id,))]
 
     def search(self, text: str, limit: int = 20) -> list[Hit]:
-        """Messages that hold every word of a text, best first (BM25); of very many the newest."""
+        """Find messages that contain every word of a text.
+
+        Args:
+            text: the words; the last one may be the beginning of a word.
+            limit: the most hits to return.
+
+        Returns:
+            The best hits first (BM25); the newest first if more than RANKED messages match.
+        """
         query = all_of(text)
         if not query:
             return []
         with self._file.reading() as conn:
             (many,) = conn.execute(_MANY, (query,)).fetchone()
-            values = {"query": query, "but": 0, "limit": limit}
+            values = {"query": query, "exclude": 0, "limit": limit}
             return [Hit(*row) for row in conn.execute(_NEWEST if many else _BEST, values)]
 
-    def match(self, query: str, limit: int = 20, but: int = 0) -> list[Hit]:
-        """Messages found by a query of FTS5, best first (BM25).
+    def match(self, query: str, limit: int = 20, exclude: int = 0) -> list[Hit]:
+        """Find messages by an FTS5 query, best first (BM25).
 
         Args:
-            query: as `search.any_of` makes it; "" finds nothing.
-            limit: the most that are wanted.
-            but: the number of a conversation that is left out.
+            query: made by `full_text.any_of` or `all_of`; "" finds nothing.
+            limit: the most hits to return.
+            exclude: number of a conversation whose messages are left out.
         """
         if not query:
             return []
         with self._file.reading() as conn:
-            values = {"query": query, "but": but, "limit": limit}
+            values = {"query": query, "exclude": exclude, "limit": limit}
             return [Hit(*row) for row in conn.execute(_BEST, values)]
 
     def delete(self, conversation: Conversation) -> bool:
-        """Deletes a conversation and what the matrix learned in it alone.
+        """Delete a conversation, and the parts that were learned only from it.
 
         Returns:
-            False if some of what was learned is part of a sum by now and cannot be taken back.
+            False if a part learned from it was already folded into a sum of parts; its share of
+            that sum cannot be removed.
         """
         source = (conversation.uid,)
         with self._file.writing() as conn:
             conn.execute("DELETE FROM conversations WHERE id = ?", (conversation.id,))
             conn.execute("DELETE FROM parts WHERE source = ?", source)
-            gone = conn.execute("DELETE FROM folded_sources WHERE source = ?", source).rowcount
-            # Until its pieces are merged the index holds the words of what was deleted.
+            folded = conn.execute("DELETE FROM folded_sources WHERE source = ?", source).rowcount
+            # FTS5 keeps deleted words in its index until the segments of the index are merged.
             conn.execute("INSERT INTO messages_fts(messages_fts) VALUES ('optimize')")
-        self._file.checkpoint()  # what was deleted shall not stay in the log
-        return gone == 0
+        self._file.checkpoint()  # the write-ahead log still holds the deleted text
+        return folded == 0
 
     def by_day(self, days: int = 30) -> list[AnswerTotals]:
-        """Figures of the answers of the last days on which there were any, oldest first."""
-        return self._figures(_BY_DAY, days)
+        """Totals of the last days on which there were answers, oldest first."""
+        return totals_by_day(self._file, days)
 
     def by_conversation(self, conversations: int = 10) -> list[AnswerTotals]:
-        """Figures of the conversations talked in last, oldest first."""
-        return self._figures(_BY_CONVERSATION, conversations)
-
-    def _figures(self, query: str, limit: int) -> list[AnswerTotals]:
-        with self._file.reading() as conn:
-            return [AnswerTotals(*row) for row in conn.execute(query, (limit,))][::-1]
+        """Totals of the most recently updated conversations, oldest first."""
+        return totals_by_conversation(self._file, conversations)
 
     def _conversations(self, which: str, *values: object) -> list[Conversation]:
         with self._file.reading() as conn:
@@ -265,7 +239,7 @@ class Conversations:
     def _keep(self, conn: sqlite3.Connection, c: Conversation) -> int:
         texts = [storable(text) for text in (c.title, c.model, c.system, c.summary)]
         title, model, system, summary = texts
-        # Not an upsert, which would use up a number at every turn.
+        # Not an upsert: with AUTOINCREMENT each upsert would use up a number.
         values = (title, model, c.persona, system, summary, c.summarized, c.uid)
         row = conn.execute(_UPDATE, values).fetchone()
         if row is None:
@@ -274,13 +248,13 @@ class Conversations:
 
 
 def title_of(text: str) -> str:
-    """A title for a conversation that begins with this question."""
+    """The title of a conversation that starts with this question: one line, at most TITLE long."""
     line = " ".join(text.split())
     return line if len(line) <= TITLE else line[: TITLE - 1].rstrip() + "…"
 
 
 def storable(text: str) -> str:
-    """The text without what SQLite cannot keep: halves of characters."""
+    """The text with lone surrogates, which SQLite cannot store, replaced by "?"."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -345,7 +319,7 @@ _DROP = """
     DELETE FROM messages WHERE id IN
         (SELECT id FROM messages WHERE conversation = ? ORDER BY id DESC LIMIT ?)"""
 
-# The hits are chosen in the index alone, and only they are read and cut out.
+# FTS5 yields the hits in order, so messages are read and excerpts cut only up to the limit.
 _HITS = f"""
     SELECT c.id, c.title, m.role, m.content,
         replace(snippet(messages_fts, 0, '', '', ' … ', {SNIPPET_TOKENS}), char(10), ' '),
@@ -353,7 +327,7 @@ _HITS = f"""
     FROM messages_fts
     JOIN messages AS m ON m.id = messages_fts.rowid
     JOIN conversations AS c ON c.id = m.conversation
-    WHERE messages_fts MATCH :query AND c.id != :but"""
+    WHERE messages_fts MATCH :query AND c.id != :exclude"""
 
 _BEST = f"{_HITS} ORDER BY messages_fts.rank LIMIT :limit"
 
@@ -362,20 +336,3 @@ _NEWEST = f"{_HITS} ORDER BY messages_fts.rowid DESC LIMIT :limit"
 _MANY = f"""
     SELECT count(*) > {RANKED} FROM
         (SELECT 1 FROM messages_fts WHERE messages_fts MATCH ? LIMIT {RANKED} + 1)"""
-
-_SUMS = """
-    count(*), sum(m.tokens), sum(coalesce(json_extract(m.stats, '$.steps'), 0)),
-    sum(coalesce(json_extract(m.stats, '$.accepted'), 0)),
-    sum(coalesce(json_extract(m.stats, '$.seconds'), 0.0)),
-    sum(coalesce(json_extract(m.stats, '$.seconds_plain'), 0.0))"""
-
-_BY_DAY = f"""
-    SELECT date(m.created, 'localtime') AS day, '', {_SUMS} FROM messages AS m
-    WHERE m.role = 'assistant' AND m.stats IS NOT NULL
-    GROUP BY day ORDER BY day DESC LIMIT ?"""
-
-_BY_CONVERSATION = f"""
-    SELECT CAST(c.id AS TEXT), c.title, {_SUMS}
-    FROM messages AS m JOIN conversations AS c ON c.id = m.conversation
-    WHERE m.role = 'assistant' AND m.stats IS NOT NULL
-    GROUP BY c.id ORDER BY c.updated DESC, c.id DESC LIMIT ?"""

@@ -1,9 +1,9 @@
-"""Cost curves: measured seconds of one evaluation by width, kept from one process to the next.
+"""Cost curves: the measured seconds of one evaluation by width, kept between processes.
 
 Knows keys, widths and seconds. Does not know how they were measured, nor what a key stands for.
 
-Curve and conditions are JSON, because people want to read them: `sqlite3 store.db "SELECT * FROM
-cost_curves"`.
+Curves and conditions are stored as JSON, so that people can read them: `sqlite3 store.db "SELECT *
+FROM cost_curves"`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from .database import StoreFile
 
 
 def load_costs(file: StoreFile, key: str) -> dict[int, float] | None:
-    """Seconds by width as last saved under `key`; None if there is no curve, or a damaged one.
+    """The curve last saved under a key.
+
+    Args:
+        file: the open store.
+        key: the `key` of `save_costs`.
+
+    Returns:
+        Seconds by width; None if there is no curve, or a damaged one, which adds a warning.
 
     Raises:
         StoreError: the file cannot be read.
@@ -28,23 +35,24 @@ def load_costs(file: StoreFile, key: str) -> dict[int, float] | None:
     try:
         return _checked({int(width): seconds for width, seconds in json.loads(row[0]).items()})
     except (ValueError, TypeError, AttributeError):
-        file.warn(f"{file.path}: the cost curve {key!r} is damaged and was passed over")
+        file.warn(f"{file.path}: the cost curve {key!r} is damaged and was ignored")
         return None
 
 
 def save_costs(
     file: StoreFile, key: str, curve: Mapping[int, float], conditions: Mapping[str, object]
 ) -> None:
-    """Keeps a curve, in the place of an earlier one of the same key.
+    """Save a curve; it replaces an earlier one with the same key.
 
     Args:
         file: the open store.
-        key: what tells this model, machine and setting from others.
+        key: identifies the model, the machine and the settings that the costs depend on.
         curve: seconds by width.
-        conditions: what it was measured under, for people; what JSON cannot say becomes text.
+        conditions: how it was measured, for people who read the table; values that JSON does not
+            know are saved as text.
 
     Raises:
-        ValueError: a width is below 1, or a time not positive and finite.
+        ValueError: a width is below 1, or a time is not positive and finite.
         StoreError: the file cannot be written.
     """
     row = (key, json.dumps(_checked(curve)), json.dumps(dict(conditions), default=str))
@@ -53,7 +61,7 @@ def save_costs(
 
 
 def _checked(curve: Mapping[int, float]) -> dict[int, float]:
-    # Also turns NumPy's numbers into Python's, which JSON knows.
+    # Also converts NumPy's numbers to Python's: json refuses NumPy's.
     plain = {int(width): float(seconds) for width, seconds in sorted(curve.items())}
     for width, seconds in plain.items():
         if width < 1 or not 0 < seconds < math.inf:

@@ -1,9 +1,9 @@
-"""One SQLite file: opening it with care, transactions on it, and faults in plain words.
+"""One SQLite file: opening it, transactions on it, and its faults as StoreError.
 
-Knows paths, locks, WAL, the schema's number and how SQLite reports a fault. Does not know what
-the tables hold: `matrix.py` and `costs.py` do.
+Knows paths, locks, WAL, the version of the schema and how SQLite reports a fault. Does not know
+what the tables hold.
 
-A file that cannot be used is left exactly as it is: never overwritten, moved or deleted.
+A file that cannot be used is never overwritten, moved or deleted.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from aded_edge.errors import StoreError
 from .migrations import APPLICATION_ID, MIGRATIONS, NAMES
 
 JOURNAL_BYTES = 4 << 20
-"""A write-ahead log that grew beyond this is cut back once its content is in the file."""
+"""SQLite truncates a larger write-ahead log after its content was moved into the file."""
 
 IN_MEMORY = Path(":memory:")
-"""Stands for no file: what is kept there is gone with the connection."""
+"""Opens a database in memory, which is lost when its connection is closed."""
 
-# SQLite's own wording decides: Python 3.10 does not tell the error code. First match counts.
+# Recognised by SQLite's wording, because Python 3.10 does not expose error codes. The first match
+# counts. (sign in the message, cause, remedy)
 _FAULTS = (
     ("not a database", "is not a SQLite database", "it was left as it is: give another path"),
     ("locked", "is locked by another process", "try again when that process has finished"),
@@ -38,7 +39,7 @@ _FAULTS = (
     ("disk i/o", "cannot be read or written", "check the disk"),
     ("closed", "was closed already", "open the store again"),
 )
-# Python fails to decode SQLite's message where it quotes a damaged schema.
+# UnicodeDecodeError: Python cannot decode SQLite's message if it quotes a damaged schema.
 _ERRORS = (sqlite3.Error, UnicodeDecodeError, OverflowError)
 _DAMAGED = (
     "malformed",
@@ -51,8 +52,8 @@ _DAMAGED = (
 
 
 def fault(path: Path, error: Exception) -> StoreError:
-    """Says what an error of SQLite means for the user: file, cause and remedy."""
-    text = " ".join(str(error).split())  # one line, even where SQLite quotes a schema
+    """The StoreError for an error of SQLite: the file, the cause and the remedy."""
+    text = " ".join(str(error).split())  # one line, even if SQLite quotes a schema
     if any(sign in text.lower() for sign in _DAMAGED):
         return StoreError(
             f"{path} is damaged ({text}); it was left as it is: move it away to start a new one"
@@ -72,18 +73,20 @@ def _in_words(path: Path) -> Iterator[None]:
 
 
 class StoreFile:
-    """An open file. Any thread may use it, one transaction at a time.
+    """An open store file. Any thread may use it, one transaction at a time.
 
     Args:
-        path: where it lies; folders and file are created unless `read_only`.
-        read_only: change nothing. Also set where the file or its folder cannot be written.
+        path: the file; it and its folders are created unless `read_only`.
+        read_only: change nothing.
         busy_timeout: seconds to wait for a lock that another process holds.
 
     Attributes:
-        warnings: what was found damaged and passed over, in words for the user.
+        path: the file.
+        read_only: as given, or True because the file or its folder is not writable.
+        warnings: damaged rows that were ignored, in words for the user.
 
     Raises:
-        StoreError: the file cannot be used; the text says why, and what helps.
+        StoreError: the file cannot be used; the message names the cause and the remedy.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False, busy_timeout: float = 5.0) -> None:
@@ -91,7 +94,7 @@ class StoreFile:
         self.warnings: list[str] = []
         self._lock = threading.Lock()
         exists = _look_at(path, create=not read_only)
-        # access() also knows read-only mounts, where root may write no more than others.
+        # access() also detects read-only mounts, where not even root may write.
         writable = not exists or all(os.access(p, os.W_OK) for p in (path, path.parent))
         self.read_only = read_only or not writable
         mode = ("rw" if read_only else "rwc") if writable else _unwritable_mode(path)
@@ -107,13 +110,13 @@ class StoreFile:
                 raise
 
     def _prepare(self, busy_timeout: float) -> None:
-        # One transaction: another process may be making the file right now.
+        # One transaction, because another process may be creating the file at the same time.
         with self.reading() as conn:
             _check_owner(conn, self.path)
             _check_schema(self.db, self.path)
         self._conn.execute("PRAGMA foreign_keys = ON")
         self._conn.execute("PRAGMA synchronous = NORMAL")
-        self._conn.execute("PRAGMA secure_delete = ON")  # what was deleted is no longer there
+        self._conn.execute("PRAGMA secure_delete = ON")  # overwrite deleted content
         self._conn.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
         if self.read_only:
             self._conn.execute("PRAGMA query_only = ON")
@@ -125,13 +128,13 @@ class StoreFile:
                     f"{self.path} was made by an older aded-edge and is read-only: make it "
                     "writable once, so that it can be brought up to date"
                 )
-            # The lock first: another process may be migrating the same file right now.
+            # Lock first: another process may be migrating the same file at the same time.
             with self.writing():
                 MIGRATIONS.apply(self.db)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that sees one state of the file throughout.
+        """Open a transaction that sees one state of the file, even while others write.
 
         Raises:
             StoreError: SQLite reported a fault.
@@ -141,14 +144,15 @@ class StoreFile:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that takes effect as a whole, or not at all.
+        """Open a transaction that takes effect completely, or not at all.
 
         Raises:
             StoreError: the file is read-only, or SQLite reported a fault.
         """
         if self.read_only:
             raise fault(self.path, sqlite3.OperationalError("opened as a readonly database"))
-        # IMMEDIATE: a transaction that reads first and then finds itself outrun cannot wait.
+        # IMMEDIATE takes the write lock at once. A transaction that reads first cannot wait for the
+        # lock later: SQLite fails at once if another process wrote meanwhile.
         with self._transaction("BEGIN IMMEDIATE") as conn:
             yield conn
 
@@ -163,30 +167,30 @@ class StoreFile:
                 self._roll_back()
 
     def _roll_back(self) -> None:
-        # What failed may have ended the transaction already, or closed the connection.
+        # The failure may already have ended the transaction, or closed the connection.
         with suppress(sqlite3.Error):
             if self._conn.in_transaction:
                 self._conn.execute("ROLLBACK")
 
     def checkpoint(self) -> None:
-        """Moves the write-ahead log into the file and empties it, if no reader is in the way."""
-        # Nothing is lost if this fails: the log holds everything, and the next one tries again.
+        """Move the write-ahead log into the file and empty it, unless a reader still needs it."""
+        # A failure loses nothing: the log keeps its content, and the next checkpoint tries again.
         with self._lock, suppress(sqlite3.Error):
             self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def warn(self, text: str) -> None:
-        """Notes a fault that was passed over, once."""
+        """Add a warning about a fault that was ignored, unless it was added before."""
         if text not in self.warnings:
             self.warnings.append(text)
 
     def close(self) -> None:
-        """Closes the file, after the transaction that is running. Closing twice is no fault."""
+        """Close the file after the running transaction. Closing twice is no error."""
         with self._lock:
             self._conn.close()
 
 
 def _look_at(path: Path, *, create: bool) -> bool:
-    """Whether there is a file; makes its folders if there is none and `create`."""
+    """Return whether the file exists; with `create`, create the folders above it."""
     try:
         if path.is_dir():
             raise StoreError(f"{path} is a folder; give the path of a file inside it")
@@ -203,9 +207,9 @@ def _look_at(path: Path, *, create: bool) -> bool:
 
 
 def _unwritable_mode(path: Path) -> str:
-    # Even readers of a WAL file write files beside it: impossible in a read-only folder, and
-    # elsewhere they would be left behind. Where no -wal file says that somebody is at work, the
-    # file may be read as one that does not change.
+    # A reader of a database in WAL mode creates files beside it. That is impossible in a read-only
+    # folder, and elsewhere the files would stay behind. `immutable` avoids them; it is safe if
+    # there is no -wal file, because then no process has the database open for writing.
     return "ro" if path.with_name(path.name + "-wal").exists() else "ro&immutable=1"
 
 
@@ -225,7 +229,7 @@ def _check_owner(conn: sqlite3.Connection, path: Path) -> None:
     (pages,) = conn.execute("PRAGMA page_count").fetchone()
     if owner == APPLICATION_ID and not tables:
         raise fault(path, sqlite3.DatabaseError("no such table: all are gone"))
-    # A new file has a header at most. Many pages without a table are not new, but damaged.
+    # A new file has at most one page. More pages without a table mean a damaged file.
     if owner != APPLICATION_ID and (tables or pages > 1):
         raise StoreError(
             f"{path} is a database of another program; it was left as it is: give another path"
@@ -246,7 +250,8 @@ def _check_schema(db: sqlite_utils.Database, path: Path) -> None:
 
 
 def _use_wal(conn: sqlite3.Connection, seconds: float) -> None:
-    # Two processes that switch a new file at once can get "locked" without any waiting.
+    # SQLite does not wait for a lock here: two processes that switch a new file to WAL at the same
+    # time can get "locked" at once.
     deadline = time.monotonic() + seconds
     while True:
         try:

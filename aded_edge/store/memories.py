@@ -1,6 +1,7 @@
-"""Memories: short texts that the user wants remembered.
+"""Memories: short texts that the user asked to remember.
 
-Knows rows of texts. Does not know to whom they are given.
+Knows their rows, and how to remove their text from the messages that a model was given. Does not
+know when a model is given a memory.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from .database import StoreFile
 
 
 @dataclass(frozen=True)
-class MemoryNote:
-    """A memory.
+class Memory:
+    """A text that the user asked to remember.
 
     Attributes:
         id: its number.
-        text: what is remembered.
-        created: since when, UTC.
+        text: the text.
+        created: when it was added, UTC.
     """
 
     id: int
@@ -27,7 +28,7 @@ class MemoryNote:
 
 
 class Memories:
-    """All memories of a store. Every method raises StoreError where SQLite reports a fault.
+    """All memories of a store. Every method raises StoreError if SQLite reports a fault.
 
     Args:
         file: the open store.
@@ -36,44 +37,47 @@ class Memories:
     def __init__(self, file: StoreFile) -> None:
         self._file = file
 
-    def add(self, text: str) -> MemoryNote:
-        """Remembers a text; one that is remembered already is not doubled."""
+    def add(self, text: str) -> Memory:
+        """Add a memory; return the existing one if the text is remembered already."""
         text = storable(text)
         with self._file.writing() as conn:
             conn.execute("INSERT INTO memories (text) VALUES (?) ON CONFLICT DO NOTHING", (text,))
-            return MemoryNote(*conn.execute(f"{_MEMORIES} WHERE text = ?", (text,)).fetchone())
+            return Memory(*conn.execute(f"{_MEMORIES} WHERE text = ?", (text,)).fetchone())
 
     def remove(self, number: int) -> bool:
-        """Forgets a memory, also where models were given it; False if there is none.
+        """Delete a memory, also from the messages in which a model was given it.
 
-        What the user himself said in a conversation is that conversation's.
+        The same words in what the user typed stay: they belong to the conversation.
+
+        Returns:
+            False if there is no memory with this number.
         """
         with self._file.writing() as conn:
             row = conn.execute(_GIVEN, (number,)).fetchone()
             if row is not None:
                 conn.execute("DELETE FROM memories WHERE id = ?", (number,))
                 conn.execute(_UNGIVE, (*row, *row))
-                # Until its pieces are merged the index holds the words of what was deleted.
+                # FTS5 keeps deleted words in its index until the index's segments are merged.
                 conn.execute("INSERT INTO memories_fts(memories_fts) VALUES ('optimize')")
-        self._file.checkpoint()  # what was forgotten shall not stay in the log
+        self._file.checkpoint()  # the write-ahead log still holds the deleted text
         return row is not None
 
-    def all(self) -> list[MemoryNote]:
-        """All of them, oldest first."""
+    def all(self) -> list[Memory]:
+        """All memories, oldest first."""
         with self._file.reading() as conn:
-            return [MemoryNote(*row) for row in conn.execute(f"{_MEMORIES} ORDER BY id")]
+            return [Memory(*row) for row in conn.execute(f"{_MEMORIES} ORDER BY id")]
 
-    def match(self, query: str, limit: int) -> list[MemoryNote]:
-        """Those that a query of FTS5 finds, best first (BM25); "" finds nothing."""
+    def match(self, query: str, limit: int) -> list[Memory]:
+        """Find memories by an FTS5 query, best first (BM25); "" finds nothing."""
         if not query:
             return []
         with self._file.reading() as conn:
-            return [MemoryNote(*row) for row in conn.execute(_MATCH, (query, limit))]
+            return [Memory(*row) for row in conn.execute(_MATCH, (query, limit))]
 
 
 _MEMORIES = "SELECT id, text, created FROM memories"
 
-# The line in which a model was given it, as `recall` writes it.
+# The line by which a model was given a memory; `assistant.recall.Recalled.__str__` writes it.
 _GIVEN = """
     SELECT '[remembered, ' || substr(created, 1, 10) || '] ' || text || char(10)
     FROM memories WHERE id = ?"""

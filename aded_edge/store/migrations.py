@@ -1,9 +1,9 @@
-"""The schema of the matrix store, as numbered steps that are only ever added to.
+"""The schema of the store, as numbered migration steps.
 
 Knows tables and columns. Does not know how a file is opened, nor what its rows mean to others.
 
-A new step gets the next number and a name that says what it brings. A step that was released is
-never changed: files made with it exist.
+A new step gets the next number and a name that says what it adds. Never change the SQL of a
+released step: files made with it exist.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from sqlite_utils import Database, Migrations
 
 APPLICATION_ID = 0x61646564
-"""`PRAGMA application_id` of a matrix store ("aded"): tells it from other programs' files."""
+"""`PRAGMA application_id` of a store ("aded"): distinguishes it from other programs' databases."""
 
 MIGRATIONS = Migrations("aded-edge")
 
@@ -21,9 +21,8 @@ _Step = Callable[[Database], None]
 
 _NOW = "(strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))"
 
-
 NAMES: list[str] = []
-"""Every step that this version knows, oldest first."""
+"""The names of all steps, oldest first."""
 
 
 def _step(name: str) -> Callable[[_Step], _Step]:
@@ -41,8 +40,8 @@ def _matrix_and_costs(db: Database) -> None:
             name TEXT NOT NULL,
             created TEXT NOT NULL DEFAULT {_NOW}
         )""")
-    # AUTOINCREMENT: an id must never come back, or `replace` could delete a part that the
-    # caller has not seen. `place`: where a sum stands among the parts, if not at its own id.
+    # AUTOINCREMENT: an id must never be used again, or `ModelParts.replace` could delete a part
+    # that its caller has not read. `place`: position of a sum among the parts, if not its own id.
     db.execute(f"""
         CREATE TABLE parts (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -55,7 +54,7 @@ def _matrix_and_costs(db: Database) -> None:
             created TEXT NOT NULL DEFAULT {_NOW}
         )""")
     db.execute("CREATE INDEX parts_by_model ON parts(model)")
-    # Not WITHOUT ROWID: large blobs would sit inside the index's own pages.
+    # Not WITHOUT ROWID: large blobs would be stored in the pages of the index.
     db.execute("""
         CREATE TABLE arrays (
             part INTEGER NOT NULL REFERENCES parts(id) ON DELETE CASCADE,
@@ -78,7 +77,7 @@ def _matrix_and_costs(db: Database) -> None:
 
 @_step("0002_learned_texts")
 def _learned_texts(db: Database) -> None:
-    # Which texts were fed to a model on purpose, by their content: each counts once.
+    # Texts that a model was taught on purpose. Their content identifies them; each counts once.
     db.execute(f"""
         CREATE TABLE learned_texts (
             model INTEGER NOT NULL REFERENCES models(id) ON DELETE CASCADE,
@@ -92,8 +91,16 @@ def _learned_texts(db: Database) -> None:
 
 @_step("0003_conversations")
 def _conversations(db: Database) -> None:
-    # `uid` names a conversation in every store, so that one that was exported is known again.
-    # `summary` stands for the first `summarized` messages in the model's context.
+    # The four functions below are this step: their SQL must not change either.
+    _conversations_and_messages(db)
+    _memories(db)
+    _notes(db)
+    _sources_of_parts(db)
+
+
+def _conversations_and_messages(db: Database) -> None:
+    # `uid` identifies a conversation in every store, so that an exported one is recognised.
+    # `summary` replaces the first `summarized` messages in the model's context.
     db.execute(f"""
         CREATE TABLE conversations (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -108,7 +115,7 @@ def _conversations(db: Database) -> None:
             updated TEXT NOT NULL DEFAULT {_NOW}
         )""")
     db.execute("CREATE INDEX conversations_by_update ON conversations(updated, id)")
-    # AUTOINCREMENT: the newest message stays the newest, whatever was undone before it.
+    # AUTOINCREMENT: messages are ordered by id, so the id of an undone message must not be reused.
     db.execute(f"""
         CREATE TABLE messages (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -126,6 +133,9 @@ def _conversations(db: Database) -> None:
     db.execute("CREATE INDEX messages_by_conversation ON messages(conversation, id)")
     db.execute("CREATE INDEX messages_by_time ON messages(created)")
     _searchable(db, "messages", "content")
+
+
+def _memories(db: Database) -> None:
     db.execute(f"""
         CREATE TABLE memories (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -133,7 +143,10 @@ def _conversations(db: Database) -> None:
             created TEXT NOT NULL DEFAULT {_NOW}
         )""")
     _searchable(db, "memories", "text")
-    # Files that are searched, and the folders that they are looked for in.
+
+
+def _notes(db: Database) -> None:
+    # `note_roots`: files and folders that the user added. `documents`: the files found in them.
     db.execute(f"""
         CREATE TABLE note_roots (
             path TEXT PRIMARY KEY NOT NULL,
@@ -157,7 +170,11 @@ def _conversations(db: Database) -> None:
         )""")
     db.execute("CREATE INDEX passages_by_document ON passages(document)")
     _searchable(db, "passages", "text")
-    # What the matrix learned in a conversation can be taken back while it is a part of its own.
+
+
+def _sources_of_parts(db: Database) -> None:
+    # A part that was learned in a conversation can be deleted with it, until it is folded into a
+    # sum of parts. `folded_sources`: conversations whose parts were folded.
     db.execute("ALTER TABLE parts ADD COLUMN source TEXT")
     db.execute("CREATE INDEX parts_by_source ON parts(source) WHERE source IS NOT NULL")
     db.execute("""
@@ -169,7 +186,7 @@ def _conversations(db: Database) -> None:
 
 
 def _searchable(db: Database, table: str, column: str) -> None:
-    # Not sqlite-utils' enable_fts: its script would commit the transaction of the migration.
+    # Not sqlite-utils' enable_fts: its script would commit the migration's transaction.
     index = f"{table}_fts"
     db.execute(f"""
         CREATE VIRTUAL TABLE {index} USING fts5(

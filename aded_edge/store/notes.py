@@ -1,7 +1,7 @@
-"""Notes: documents cut into passages, found by their words.
+"""Notes: the user's documents, cut into passages that are found by their words.
 
-Knows rows of documents, passages and the places that they came from. Does not know files, nor
-how a text is cut.
+Knows the rows of documents, of passages and of roots (the files and folders that the user added).
+Does not read files, nor know how a text is cut.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from .database import StoreFile
 
 @dataclass(frozen=True)
 class Document:
-    """A file as it was when it was last read.
+    """A file in the state in which it was last read.
 
     Attributes:
-        path: absolute.
-        sha256: hex digest of its bytes.
-        bytes: its size.
-        mtime: nanoseconds of its last change.
+        path: absolute path.
+        sha256: SHA-256 of its bytes, in hexadecimal.
+        bytes: its size in bytes.
+        mtime: time of its last change, in nanoseconds since 1970.
     """
 
     path: str
@@ -34,9 +34,9 @@ class Passage:
     """A piece of a document.
 
     Attributes:
-        path: of the document.
-        line: its first line, counted from 1.
-        text: the piece.
+        path: path of the document.
+        line: number of its first line, counted from 1.
+        text: its text.
     """
 
     path: str
@@ -45,7 +45,7 @@ class Passage:
 
 
 class Notes:
-    """All documents of a store. Every method raises StoreError where SQLite reports a fault.
+    """All documents of a store. Every method raises StoreError if SQLite reports a fault.
 
     Args:
         file: the open store.
@@ -55,32 +55,36 @@ class Notes:
         self._file = file
 
     def add_root(self, path: str) -> None:
-        """Notes a file or folder that stays searchable."""
+        """Add a file or folder whose documents are to be searched."""
         with self._file.writing() as conn:
             conn.execute("INSERT INTO note_roots (path) VALUES (?) ON CONFLICT DO NOTHING", (path,))
 
     def roots(self) -> list[str]:
-        """All of them, by name."""
+        """All added files and folders, sorted."""
         with self._file.reading() as conn:
             return [path for (path,) in conn.execute("SELECT path FROM note_roots ORDER BY path")]
 
     def remove_root(self, path: str) -> bool:
-        """Takes a place back; its documents go with the next refresh. False if it is unknown."""
+        """Remove an added file or folder; return False if it was not added.
+
+        Its documents stay until `documents.refresh` runs the next time.
+        """
         with self._file.writing() as conn:
             return bool(conn.execute("DELETE FROM note_roots WHERE path = ?", (path,)).rowcount)
 
     def documents(self) -> dict[str, Document]:
-        """All documents by their paths."""
+        """All documents, by path."""
         with self._file.reading() as conn:
             rows = conn.execute("SELECT path, sha256, bytes, mtime FROM documents ORDER BY path")
             return {row[0]: Document(*row) for row in rows}
 
     def put(self, document: Document, passages: Sequence[tuple[int, str]] | None) -> None:
-        """Keeps a document in the place of an earlier state of it.
+        """Save a document; it replaces an earlier state of the same path.
 
         Args:
             document: the new state.
-            passages: first line and text of each piece; None if the text is what it was.
+            passages: (first line, text) of each passage; None keeps the passages of the earlier
+                state, for a file whose content did not change.
         """
         with self._file.writing() as conn:
             values = (document.path, document.sha256, document.bytes, document.mtime)
@@ -93,12 +97,12 @@ class Notes:
                 )
 
     def remove(self, paths: Sequence[str]) -> None:
-        """Forgets documents."""
+        """Delete documents and their passages."""
         with self._file.writing() as conn:
             conn.executemany("DELETE FROM documents WHERE path = ?", [(path,) for path in paths])
 
     def match(self, query: str, limit: int) -> list[Passage]:
-        """Passages that a query of FTS5 finds, best first (BM25); "" finds nothing."""
+        """Find passages by an FTS5 query, best first (BM25); "" finds nothing."""
         if not query:
             return []
         with self._file.reading() as conn:

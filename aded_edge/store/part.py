@@ -1,7 +1,7 @@
-"""What a process learned, as plain arrays: the form in which it enters and leaves the store.
+"""A part: what was learned since the last save, as plain arrays that enter and leave the store.
 
-Knows the arrays, their types and what must hold between them. Does not know what a key means,
-how two of these are summed, nor how they are written.
+Knows the arrays, their types and the conditions between them. Does not know what a key means, how
+parts are summed, nor how they are written.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class LearnedText:
-    """A text whose tokens are in a part: it is known by its content, wherever it lies.
+    """A text whose tokens are in a part. Its content identifies it, not its path.
 
     Attributes:
-        sha256: hex digest of its bytes.
+        sha256: SHA-256 of its bytes, in hexadecimal.
         path: where it was read, for people.
-        tokens: how many it has.
+        tokens: its length in tokens.
     """
 
     sha256: str
@@ -43,18 +43,18 @@ class LearnedText:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Weights of successors by context, a log of tokens, and calibration counts.
+    """Weights of successors by context, a log of tokens, and counts of the calibration.
 
     Attributes:
-        contexts: int64 (n,), key of each context; each once, in any order.
-        totals: float32 (n,), all weight ever seen in the context, dropped successors included.
-        stamps: int32 (n,), clock at which the context was last touched.
-        offsets: int64 (n + 1,), successors of context i: offsets[i]:offsets[i + 1].
-        successors: int32 (m,), tokens.
-        weights: float32 (m,), their weights, finite and not negative.
-        tokens: int32 (k,), token log, oldest first; -1 separates two texts.
-        trials: float32 (c,), calibration: what was expected or tried, by cell.
-        accepted: float32 (c,), calibration: what the target accepted, by cell.
+        contexts: int64 (n,), key of each context; no key twice, any order.
+        totals: float32 (n,), total weight seen in each context, dropped successors included.
+        stamps: int32 (n,), clock of the matrix when each context was last touched.
+        offsets: int64 (n + 1,); context i owns successors[offsets[i]:offsets[i + 1]].
+        successors: int32 (m,), token ids.
+        weights: float32 (m,), weight of each successor, finite and not negative.
+        tokens: int32 (k,), log of token ids, oldest first; -1 separates two texts.
+        trials: float32 (c,), calibration: acceptances that were expected, by cell.
+        accepted: float32 (c,), calibration: acceptances that were counted, by cell.
 
     Raises:
         ValueError: an array has the wrong type or shape, or contradicts another one.
@@ -72,14 +72,14 @@ class Part:
 
     @classmethod
     def empty(cls) -> Part:
-        """Nothing learned: no contexts, no tokens, no calibration cells."""
+        """A part without contexts, tokens and calibration cells."""
         arrays = {name: np.zeros(0, dtype) for name, dtype in DTYPES.items()}
         arrays["offsets"] = np.zeros(1, np.int64)
         return cls(**arrays)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays."""
+        """Size of all arrays in bytes."""
         return sum(getattr(self, name).nbytes for name in DTYPES)
 
     def __post_init__(self) -> None:
@@ -121,6 +121,6 @@ class Part:
             raise ValueError("contexts must not contain a key twice")
         for name in ("totals", "weights", "trials", "accepted"):
             values = getattr(self, name)
-            # NaN fails the first comparison, infinity the second; neither needs a mask array.
+            # NaN fails the first comparison, infinity the second; no array of booleans is needed.
             if len(values) and not (values.min() >= 0 and values.max() < np.inf):
                 raise ValueError(f"{name} must be finite and not negative")

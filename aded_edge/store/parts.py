@@ -1,10 +1,10 @@
-"""What was learned about one model: parts that are appended, summed when loaded, and replaced
-by their sum when there are many.
+"""The parts of one model: appended, summed when loaded, and replaced by their sum when many.
 
-Knows rows, pieces and checksums. Does not know how parts are summed: whoever loads them does.
+Knows rows, pieces and checksums. Does not know how parts are summed: the caller sums them.
 
-Appending never reads what is there, so a turn costs what the turn taught, and two processes
-cannot undo each other's work. It is the idea of a log-structured merge tree, with one level.
+Appending does not read the parts that exist, so the cost of a turn depends only on what the turn
+taught, and two processes cannot undo each other's work. This is a log-structured merge tree with
+one level.
 """
 
 from __future__ import annotations
@@ -20,37 +20,19 @@ from .database import StoreFile
 from .part import DTYPES, LearnedText, Part
 
 PIECE_BYTES = 16 << 20
-"""A longer array is stored in several rows: SQLite holds a row that it reads in memory."""
-
-
-@dataclass(frozen=True)
-class PartRow:
-    """What the store knows of a part without reading its arrays.
-
-    Attributes:
-        id: its number, never used again.
-        contexts, successors, tokens: how many it holds.
-        nbytes: bytes of its arrays.
-        created: when it was written, UTC, like "2026-01-31T18:00:00Z".
-    """
-
-    id: int
-    contexts: int
-    successors: int
-    tokens: int
-    nbytes: int
-    created: str
+"""Longer arrays are stored in several rows, because SQLite reads a whole row into memory."""
 
 
 @dataclass(frozen=True)
 class MatrixSize:
-    """What one model's matrix holds.
+    """The size of one model's matrix in the store.
 
     Attributes:
-        name: of the model.
-        parts, contexts, tokens, nbytes: sums over its parts.
-        since: when the model was first met, UTC.
-        updated: when the last part was written, UTC; "" without parts.
+        name: name of the model.
+        parts: how many parts it has.
+        contexts, tokens, nbytes: sums over its parts.
+        since: when the first part of the model was saved, UTC.
+        updated: when its last part was saved, UTC; "" without parts.
     """
 
     name: str
@@ -63,7 +45,7 @@ class MatrixSize:
 
 
 def matrix_sizes(file: StoreFile) -> list[MatrixSize]:
-    """The sizes of all models' matrices, by name.
+    """The size of every model's matrix, sorted by name.
 
     Raises:
         StoreError: the file cannot be read.
@@ -73,12 +55,12 @@ def matrix_sizes(file: StoreFile) -> list[MatrixSize]:
 
 
 class ModelParts:
-    """The parts of one model; get it from `Store.model`.
+    """The parts of one model; `Store.model` creates it.
 
     Args:
         file: the open store.
-        fingerprint: what tells this model from others.
-        name: what people call it; the last one given is kept.
+        fingerprint: identifies the model.
+        name: name of the model, for people; the store keeps the one that was given last.
     """
 
     def __init__(self, file: StoreFile, fingerprint: str, name: str) -> None:
@@ -86,55 +68,47 @@ class ModelParts:
         self.fingerprint = fingerprint
         self.name = name
 
-    def parts(self) -> list[PartRow]:
-        """All parts, oldest first.
-
-        Raises:
-            StoreError: the file cannot be read.
-        """
-        with self._file.reading() as conn:
-            return self._parts(conn)
-
     def load(self) -> tuple[list[Part], list[int]]:
-        """Everything learned so far, oldest first: one state of the file, even while others write.
+        """Read all parts, oldest first, in one transaction.
 
-        A part that is damaged is passed over, with a line in `Store.warnings`.
+        A damaged part is left out and adds a line to `Store.warnings`.
 
         Returns:
-            The parts that are intact, in arrays of their own (writable), and the id of each.
+            The intact parts, whose arrays are writable copies, and the id of each.
 
         Raises:
             StoreError: the file cannot be read.
         """
         loaded, ids = [], []
         with self._file.reading() as conn:
-            for part in self._parts(conn):
+            for id, tokens in conn.execute(_PARTS, (self.fingerprint,)).fetchall():
                 try:
-                    loaded.append(_read(conn, part))
-                    ids.append(part.id)
+                    loaded.append(_read(conn, id, tokens))
+                    ids.append(id)
                 except ValueError as error:
                     self._file.warn(
-                        f"{self._file.path}: part {part.id} of {self.name} is damaged ({error}) "
-                        "and was passed over; the others are in use"
+                        f"{self._file.path}: part {id} of {self.name} is damaged ({error}) "
+                        "and was ignored; the others are in use"
                     )
         return loaded, ids
 
     def add(
-        self, learned: Part, texts: Sequence[LearnedText] = (), source: str | None = None
+        self, part: Part, texts: Sequence[LearnedText] = (), source: str | None = None
     ) -> int | None:
-        """Appends a part, and notes the texts that it was learned from.
+        """Append a part, and record the texts that it was learned from.
 
-        After that no crash of a process loses it; a power failure may lose the latest parts,
-        but damages nothing.
+        Afterwards a crash of this process does not lose the part. A power failure may lose the
+        latest parts, but damages nothing.
 
         Args:
-            learned: the part.
-            texts: what it holds, if that must count once; no text twice.
-            source: the conversation that it was learned in, so that it can be taken back.
+            part: the part.
+            texts: the texts in it that must not be learned a second time; each once.
+            source: uid of the conversation that it was learned in, so that deleting the
+                conversation can delete the part.
 
         Returns:
-            The id of the part, or None if one of the texts is known already, because another
-            process was first: then nothing was changed.
+            The id of the part. None, with nothing changed, if one of the texts is known already
+            because another process learned it first.
 
         Raises:
             StoreError: the file cannot be written.
@@ -142,13 +116,13 @@ class ModelParts:
         with self._file.writing() as conn:
             if self._known(conn, (text.sha256 for text in texts)):
                 return None
-            part = self._insert(conn, learned, None, source)
+            id = self._insert(conn, part, None, source)
             rows = [(text.sha256, text.path, text.tokens, self.fingerprint) for text in texts]
             conn.executemany(_TEXT, rows)
-            return part
+            return id
 
     def known(self, digests: Iterable[str]) -> set[str]:
-        """Which of these SHA-256 digests are those of texts learned before.
+        """The subset of these SHA-256 digests whose texts were learned before.
 
         Raises:
             StoreError: the file cannot be read.
@@ -156,32 +130,32 @@ class ModelParts:
         with self._file.reading() as conn:
             return self._known(conn, digests)
 
-    def replace(self, part_ids: Sequence[int], learned: Part) -> int | None:
-        """Puts their sum in the place of some parts; parts appended meanwhile stay as they are.
+    def replace(self, ids: Sequence[int], total: Part) -> int | None:
+        """Replace parts by their sum; parts that were appended meanwhile stay as they are.
 
         Args:
-            part_ids: the parts that `learned` is the sum of.
-            learned: the sum, which may be pruned.
+            ids: ids of the parts to replace.
+            total: their sum, which may be pruned.
 
         Returns:
-            The id of the sum, or None if one of the parts is no longer there, because another
-            process was first: then nothing was changed.
+            The id of the sum. None, with nothing changed, if one of the parts no longer exists
+            because another process replaced it first.
 
         Raises:
             StoreError: the file cannot be written.
         """
         with self._file.writing() as conn:
             places = dict(conn.execute(_PLACES, (self.fingerprint,)))
-            if not places.keys() >= set(part_ids):
+            if not places.keys() >= set(ids):
                 return None
-            gone = [(part,) for part in set(part_ids)]
-            conn.executemany(_FOLDED, gone)
-            conn.executemany("DELETE FROM parts WHERE id = ?", gone)
+            replaced = [(id,) for id in set(ids)]
+            conn.executemany(_FOLDED, replaced)
+            conn.executemany("DELETE FROM parts WHERE id = ?", replaced)
             # The sum's tokens are older than those of a part that was appended meanwhile.
-            place = max((places[part] for part in part_ids), default=None)
-            part = self._insert(conn, learned, place)
+            place = max((places[id] for id in ids), default=None)
+            new = self._insert(conn, total, place)
         self._file.checkpoint()
-        return part
+        return new
 
     def _known(self, conn: sqlite3.Connection, digests: Iterable[str]) -> set[str]:
         return {
@@ -190,35 +164,32 @@ class ModelParts:
             if conn.execute(_KNOWN, (self.fingerprint, digest)).fetchone()
         }
 
-    def _parts(self, conn: sqlite3.Connection) -> list[PartRow]:
-        return [PartRow(*row) for row in conn.execute(_PARTS, (self.fingerprint,))]
-
     def _insert(
         self,
         conn: sqlite3.Connection,
-        learned: Part,
+        part: Part,
         place: int | None,
         source: str | None = None,
     ) -> int:
         conn.execute(_MODEL, (self.fingerprint, self.name))
-        counts = (len(learned.contexts), len(learned.successors), len(learned.tokens))
-        values = (place, source, *counts, learned.nbytes, self.fingerprint)
-        part = conn.execute(_PART, values).lastrowid
-        assert part is not None  # an INSERT of one row has one
+        counts = (len(part.contexts), len(part.successors), len(part.tokens))
+        values = (place, source, *counts, part.nbytes, self.fingerprint)
+        id = conn.execute(_PART, values).lastrowid
+        assert id is not None  # an INSERT of one row has one
         for name in DTYPES:
-            array = getattr(learned, name)
+            array = getattr(part, name)
             dtype = _STORED[name]
             data = memoryview(array.astype(dtype, copy=False).tobytes())
             for piece, start in enumerate(range(0, max(len(data), 1), PIECE_BYTES)):
                 blob = data[start : start + PIECE_BYTES]
-                conn.execute(_ARRAY, (part, name, piece, dtype, zlib.crc32(blob), blob))
-        return part
+                conn.execute(_ARRAY, (id, name, piece, dtype, zlib.crc32(blob), blob))
+        return id
 
 
-def _read(conn: sqlite3.Connection, part: PartRow) -> Part:
-    """Reads the arrays of a part. Raises ValueError, saying what is wrong, if it is damaged."""
+def _read(conn: sqlite3.Connection, id: int, tokens: int) -> Part:
+    """Read the arrays of a part; raise ValueError, which says what is wrong, if it is damaged."""
     pieces: dict[str, list[bytes]] = {name: [] for name in DTYPES}
-    for name, dtype, crc32, data in conn.execute(_ARRAYS, (part.id,)):
+    for name, dtype, crc32, data in conn.execute(_ARRAYS, (id,)):
         if name not in pieces or dtype != _STORED[name]:
             raise ValueError(f"unknown array {name!r} of type {dtype!r}")
         if not isinstance(data, bytes) or zlib.crc32(data) != crc32:
@@ -229,19 +200,19 @@ def _read(conn: sqlite3.Connection, part: PartRow) -> Part:
         if not data:
             raise ValueError(f"{name} missing")
         stored = np.frombuffer(b"".join(data), _STORED[name])
-        # A copy: unlike a view of the bytes that SQLite gave, it is writable.
+        # A copy: a view of the bytes that SQLite returned would not be writable.
         arrays[name] = stored.astype(DTYPES[name])
-    learned = Part(**arrays)
-    # Part checks lengths against each other; only the tokens stand alone.
-    if len(learned.tokens) != part.tokens:
-        raise ValueError(f"{len(learned.tokens)} tokens instead of {part.tokens}")
-    return learned
+    part = Part(**arrays)
+    # Part checks the lengths of its arrays against each other; no other array depends on tokens.
+    if len(part.tokens) != tokens:
+        raise ValueError(f"{len(part.tokens)} tokens instead of {tokens}")
+    return part
 
 
 _STORED = {name: np.dtype(dtype).newbyteorder("<").str for name, dtype in DTYPES.items()}
 
 _PARTS = """
-    SELECT parts.id, contexts, successors, tokens, bytes, parts.created
+    SELECT parts.id, tokens
     FROM parts JOIN models ON models.id = parts.model
     WHERE fingerprint = ? ORDER BY coalesce(place, parts.id), parts.id"""
 

@@ -1,4 +1,4 @@
-"""What a store refuses is said once in the log, and stops nothing.
+"""Store operations that may fail without stopping the program.
 
 Knows StoreError and the log. Does not know what is read or written.
 """
@@ -17,22 +17,24 @@ T = TypeVar("T")
 
 
 class WarnOnce:
-    """Does what a store may refuse: a trouble is told once, not at every turn, and stops nothing.
+    """Runs store operations and logs each distinct StoreError once instead of raising it.
+
+    A store that stays locked or full fails at every turn; the user is told once.
 
     Args:
-        without: what is done without then, in words.
+        without: what the program does without after a failure; ends the logged line.
     """
 
     def __init__(self, without: str) -> None:
         self._without = without
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
-    def __call__(self, work: Callable[[], T]) -> T | None:
-        """What the work returns; None if the store refused."""
+    def __call__(self, operation: Callable[[], T]) -> T | None:
+        """Run an operation; return its result, or None if it raised StoreError."""
         try:
-            return work()
+            return operation()
         except StoreError as error:
-            if str(error) not in self._told:
-                self._told.add(str(error))
+            if str(error) not in self._logged:
+                self._logged.add(str(error))
                 log.warning("%s; going on without %s", error, self._without)
             return None

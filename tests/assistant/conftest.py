@@ -1,4 +1,4 @@
-"""Assistants on a store of their own."""
+"""Assistants on the tiny model, each test with its own store."""
 
 import contextlib
 
@@ -9,7 +9,7 @@ from aded_edge.assistant import Assistant
 
 @pytest.fixture
 def open_assistant(tiny_settings, tmp_path, monkeypatch):
-    """(**changes) -> an assistant on the tiny model, closed after the test."""
+    """A function (**changes) that opens an assistant, which is closed after the test."""
     monkeypatch.setattr("aded_edge.runtime.llama.MEASURE_SECONDS", 0.0)
     with contextlib.ExitStack() as stack:
 
@@ -30,11 +30,11 @@ def open_assistant(tiny_settings, tmp_path, monkeypatch):
 
 @pytest.fixture
 def assistant(open_assistant):
-    """One of them."""
+    """An open assistant."""
     return open_assistant()
 
 
 @pytest.fixture
 def say():
-    """(assistant, text) -> the whole answer."""
+    """A function (assistant, text) that asks and returns the whole answer."""
     return lambda assistant, text: "".join(assistant.ask(text))

@@ -1,4 +1,4 @@
-"""Export and import: what was said comes back whole, whatever was said."""
+"""Export and import: every conversation survives both, whatever its texts contain."""
 
 import json
 
@@ -25,7 +25,7 @@ def sample(content="The moon --> pulls.", uid="0" * 32):
 
 
 def kept_parts(kept):
-    """What must survive: all but the numbers of a store."""
+    """Everything that must survive: all fields but those that differ between stores."""
     return [
         ({k: v for k, v in vars(c).items() if k not in ("id", "messages")}, list(m))
         for c, m in kept

@@ -1,9 +1,9 @@
-"""Recall: what matches, within the budget."""
+"""Recall: texts that match a question, within the budget."""
 
 import pytest
 
-from aded_edge.assistant.recall import Recalled, cited, given, recall, shared, standing
-from aded_edge.store import Conversation, Document, MemoryNote, Message, Store
+from aded_edge.assistant.recall import Recalled, Searched, cited, given, recall, shared, standing
+from aded_edge.store import Conversation, Document, Memory, Message, Store
 
 
 def size(text):
@@ -17,7 +17,8 @@ def store(tmp_path):
 
 
 def asked(store, question, budget=1000, known="", attached=()):
-    return recall(question, store, attached, size, budget, 0, known)
+    searched = Searched(store, attached)
+    return recall(question, searched, size=size, budget=budget, known=known)
 
 
 def test_all_kinds_are_found_files_first(store):
@@ -26,11 +27,11 @@ def test_all_kinds_are_found_files_first(store):
     said = [Message("user", "tides follow the moon")]
     store.conversations.add(Conversation(0, "u", "tides", "m"), said)
     found = asked(store, "Why do tides follow the moon?")
-    assert [use.kind for use in found] == ["file", "memory", "conversation"]
+    assert [item.kind for item in found] == ["file", "memory", "conversation"]
     assert found[0].where == "/n/tides.md:3"
     assert str(found[0]) == "[file, /n/tides.md:3] spring tides and the moon"
     assert str(found[2]).startswith("[earlier conversation, 20")
-    assert all(use.tokens == size(str(use)) for use in found)
+    assert all(item.tokens == size(str(item)) for item in found)
 
 
 def test_one_common_word_is_not_enough(store):
@@ -43,7 +44,7 @@ def test_the_budget_is_kept(store):
     for n in range(9):
         store.memories.add(f"moon tides number {n}")
     found = asked(store, "moon tides", budget=15)
-    assert 0 < sum(use.tokens for use in found) <= 15
+    assert 0 < sum(item.tokens for item in found) <= 15
     assert asked(store, "moon tides", budget=0) == []
 
 
@@ -54,8 +55,8 @@ def test_what_is_known_is_not_given_again(store):
 
 
 def test_standing_memories_are_the_newest_that_fit():
-    memories = [MemoryNote(n, f"memory {n}", "2026") for n in range(5)]
-    assert [use.where for use in standing(memories, size, 6)] == ["2", "3", "4"]
+    memories = [Memory(n, f"memory {n}", "2026") for n in range(5)]
+    assert [item.where for item in standing(memories, size, 6)] == ["2", "3", "4"]
 
 
 def test_a_question_without_finds_is_itself():
@@ -66,18 +67,18 @@ def test_a_question_without_finds_is_itself():
 
 
 def test_an_answer_cites_what_it_drew_on():
-    uses = [
+    recalled = [
         Recalled("file", "The harbour closes at nine in winter.", "/n/harbour.md:4", "", 9),
         Recalled("file", "Bread needs flour and water.", "/n/bread.md:1", "", 9),
         Recalled("memory", "harbour closes nine winter", "1", "", 9),
     ]
     answer = "In winter it closes at nine o'clock, the harbour."
-    assert cited(answer, "When does it shut?", uses) == ("/n/harbour.md:4",)
+    assert cited(answer, "When does it shut?", recalled) == ("/n/harbour.md:4",)
     asked = "When does the harbour close in winter?"
-    assert cited("The harbour closes at nine in winter.", asked, uses) == ("/n/harbour.md:4",)
-    assert cited("I do not know when the harbour closes in winter.", asked, uses) == ()
-    assert cited("I do not know.", "harbour closes nine winter?", uses) == ()
-    assert cited("See bread.md.", "?", uses) == ("/n/bread.md:1",)
+    assert cited("The harbour closes at nine in winter.", asked, recalled) == ("/n/harbour.md:4",)
+    assert cited("I do not know when the harbour closes in winter.", asked, recalled) == ()
+    assert cited("I do not know.", "harbour closes nine winter?", recalled) == ()
+    assert cited("See bread.md.", "?", recalled) == ("/n/bread.md:1",)
 
 
 def test_forms_of_a_word_agree():

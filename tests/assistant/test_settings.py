@@ -1,4 +1,4 @@
-"""The config file: what it may say, and what is said about mistakes in it."""
+"""The config file: its options, and the error messages for mistakes in it."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_no_file_says_nothing(tmp_path, monkeypatch):
         ("[defaults]\nctx = 1.5", ["ctx", "int"]),
         ("personas = 3", ["personas", "table"]),
         ("[personas.x]\nmodle = 'a'", ["personas.x", "did you mean 'model'?"]),
-        ("[defaults", ["no TOML"]),
+        ("[defaults", ["not valid TOML"]),
     ],
 )
 def test_a_mistake_is_named(tmp_path, text, words):

@@ -66,7 +66,7 @@ def test_a_chat_drafts_what_was_learned_from_a_file(model_path, store, tmp_path,
         draft = llama._loop.drafter.draft(tokens[:8], int(tokens[8]), 6)
         assert draft.tokens.tolist()[:3] == tokens[9:12].tolist()
         with Store.open(store) as opened:
-            assert len(opened.model(model_fingerprint(llama), "x").parts()) == 1
+            assert len(opened.model(model_fingerprint(llama), "x").load()[1]) == 1
 
 
 def test_text_that_looks_like_a_control_token_is_text(model_path, store, tmp_path):

@@ -57,7 +57,7 @@ def test_a_chat_knows_how_the_model_talks(model_path, store, options, capsys):
     with Llama(model_path, store=store, n_ctx=256, n_threads=1, verbose=False) as llama:
         assert len(llama._loop.drafter.matrix) > 20
         with Store.open(store) as opened:
-            assert opened.model(model_fingerprint(llama), "x").parts()
+            assert opened.model(model_fingerprint(llama), "x").load()[1]
 
 
 def test_openings_of_the_user_take_the_place_of_ours(tiny_path, tmp_path, options, store):

@@ -1,7 +1,7 @@
 """Times a store of 10,000 conversations: python -m tests.store.bench_history [CONVERSATIONS].
 
 Prints what a search, a list and an opening take, as medians, and how large the file is. The words
-are drawn from a Zipf distribution, as words are.
+follow a Zipf distribution, like the words of a language.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VOCABULARY = 20_000
 
 
 def main() -> None:
-    """Fills a store, and times it."""
+    """Fill a store and time it."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "store.db"
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def fill(path: Path, count: int) -> None:
-    """Writes conversations, many to a transaction."""
+    """Write all conversations in one transaction."""
     rng = np.random.default_rng(0)
     with Store.open(path) as store, store._file.writing() as conn:
         from aded_edge.store.conversations import _INSERT, _MESSAGE, _row

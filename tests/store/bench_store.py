@@ -61,7 +61,7 @@ def _add_turns(model: ModelParts) -> list[float]:
 
 
 def main(folder: Path) -> None:
-    """Prints times and sizes over some cycles of appending, loading and replacing."""
+    """Print times and sizes over some cycles of appending, loading and replacing."""
     path = folder / "bench.db"
     snapshot = learned(400_000, 6, 1_000_000, 99)
     for cycle in range(4):

@@ -12,7 +12,7 @@ from aded_edge.store import ModelParts, Store
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the store lies, in folders that do not exist yet; `#` and `%` mean much in a URI."""
+    """A path in folders that do not exist yet; `#`, `%` and `?` have a meaning in a URI."""
     return tmp_path / "user data" / "50% #1?é" / "store.db"
 
 

@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from sqlite_utils import Database
 
 from aded_edge.store import Part
 from aded_edge.store.part import DTYPES
 
 
-def arrays_of(learned: Part) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class PartRow:
+    """The row of a part, without its arrays."""
+
+    id: int
+    contexts: int
+    successors: int
+    tokens: int
+    nbytes: int
+    created: str
+
+
+def part_rows(path: Path, fingerprint: str = "fingerprint") -> list[PartRow]:
+    """The rows of a model's parts in the store at `path`, oldest first."""
+    database = Database(path)
+    rows = database.execute(_PART_ROWS, (fingerprint,)).fetchall()
+    database.close()
+    return [PartRow(*row) for row in rows]
+
+
+_PART_ROWS = """
+    SELECT parts.id, contexts, successors, tokens, bytes, parts.created
+    FROM parts JOIN models ON models.id = parts.model
+    WHERE fingerprint = ? ORDER BY coalesce(place, parts.id), parts.id"""
+
+
+def arrays_of(part: Part) -> dict[str, np.ndarray]:
     """All arrays by name."""
-    return {name: getattr(learned, name) for name in DTYPES}
+    return {name: getattr(part, name) for name in DTYPES}
 
 
 def ledger(number: int, padding: int = 1) -> Part:
-    """A part that says which one it is: its key and its token are `number`.
+    """A part that can be recognised: its key and its token are `number`.
 
     `padding` successors make it as large as the test needs; they can be computed again.
     """
@@ -54,7 +83,7 @@ def numbers(parts: Sequence[Part]) -> list[int]:
 
 
 def assert_same(found: Part, expected: Part) -> None:
-    """Every array has the same type and the same bits."""
+    """Check that every array has the same type and the same bits."""
     for name, array in arrays_of(expected).items():
         other = getattr(found, name)
         assert other.dtype == array.dtype, name

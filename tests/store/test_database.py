@@ -1,4 +1,4 @@
-"""Files that cannot be used, or not fully: what is said, and that nothing is changed."""
+"""Files that cannot be used, or only read: the error names cause and remedy, the file stays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.store.samples import joined, ledger, numbers
 
 
 def filled(path: Path, parts: int = 5) -> bytes:
-    """Makes a closed store and returns its bytes."""
+    """Create a store, close it, and return its bytes."""
     with Store.open(path) as store:
         for number in range(parts):
             store.model("f", "name").add(ledger(number, 300))
@@ -34,7 +34,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 def assert_refused(path: Path, *said: str, **options: float) -> None:
-    """Opening fails, says these words and the path on one line, and changes no file."""
+    """Check that opening fails with these words and the path in one line, and changes no file."""
     before = files_in(path.parent)
     with pytest.raises(StoreError) as caught:
         Store.open(path, **options)  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ def test_an_empty_file_becomes_a_store(path: Path) -> None:
     filled(path)
 
 
-# Not one byte: SQLite takes that for an empty file.
+# One byte is left out: SQLite treats such a file as empty.
 @pytest.mark.parametrize("size", [2, 10, 99, 512, 4096, 100_000])
 def test_random_bytes(path: Path, size: int) -> None:
     path.parent.mkdir(parents=True)
@@ -106,7 +106,7 @@ def test_truncated(path: Path, share: float) -> None:
 
 def test_tables_gone(path: Path) -> None:
     content = bytearray(filled(path))
-    content[103:105] = b"\0\0"  # rows of the schema's first page: the file looks empty
+    content[103:105] = b"\0\0"  # number of rows on the first page: the schema looks empty
     path.write_bytes(content)
     assert_refused(path, "is damaged")
 
@@ -120,7 +120,7 @@ def test_damage_anywhere_never_crashes(path: Path, seed: int) -> None:
     for _ in range(rng.choice([1, 3, 30])):
         content[rng.randrange(end)] ^= 1 << rng.randrange(8)
     path.write_bytes(content)
-    # Whatever it is, it is a StoreError or a warning.
+    # Any damage must become a StoreError or a warning.
     with suppress(StoreError), Store.open(path) as store:
         model = store.model("f", "name")
         loaded, ids = model.load()
@@ -203,7 +203,7 @@ def assert_loads_but_refuses_writing(store: Store) -> None:
 
 
 def unprivileged(action: Callable[[], None]) -> None:
-    """Does something in a process for which permissions count, even if the tests run as root."""
+    """Run an action in a process that obeys permissions, even if the tests run as root."""
     child = os.fork()
     if child == 0:
         failed = 1
@@ -224,7 +224,7 @@ def unprivileged(action: Callable[[], None]) -> None:
     ("file_mode", "folder_mode"), [(0o444, 0o555), (0o444, 0o777), (0o666, 0o555)]
 )
 def test_without_permission_to_write(file_mode: int, folder_mode: int) -> None:
-    # Not tmp_path: nobody but its owner may look into that.
+    # Not tmp_path: only its owner may enter that folder.
     folder = Path(tempfile.mkdtemp())
     try:
         path = folder / "store.db"

@@ -1,4 +1,4 @@
-"""Texts that count once: noted with the part that they are in, or not at all."""
+"""Texts that count once: recorded together with their part, or not at all."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def schema(path: Path) -> list[tuple[str, str]]:
 
 
 def made_by(path: Path, version: int) -> None:
-    """Makes the file that version `version` of the schema would have made."""
+    """Create the file that version `version` of the schema created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     database = Database(path)
     later = NAMES[version:]

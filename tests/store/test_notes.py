@@ -1,4 +1,4 @@
-"""Documents: cut into passages, replaced, forgotten."""
+"""Documents and their passages: saved, replaced, deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes on one file, and processes that die."""
+"""Several processes on one file, and processes that are killed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.store import worker
 from tests.store.samples import assert_same, joined, ledger, numbers
 from tests.store.test_database import assert_refused, filled
 
-# Whatever pytest imported the worker as, a new process can import it so from here.
+# A new process can import the worker from here under the name that pytest imported it as.
 ROOT = Path(str(worker.__file__)).parents[worker.__name__.count(".")]
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
-    """Starts a worker."""
+    """Start a worker."""
     return subprocess.Popen(
         [sys.executable, "-m", worker.__name__, *map(str, arguments)],
         stdin=subprocess.PIPE,
@@ -35,7 +35,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> list[str]:
-    """Waits for a worker and returns its lines."""
+    """Wait for a worker and return its lines."""
     lines = process.communicate(timeout=120)[0].split()
     assert process.returncode == 0
     return lines
@@ -43,7 +43,7 @@ def finish(process: subprocess.Popen[str]) -> list[str]:
 
 @contextmanager
 def held(path: Path, statement: str) -> Iterator[None]:
-    """Another process executed a statement, and keeps what it locks."""
+    """Let another process execute a statement and hold the lock that it takes."""
     process = start("hold", path, statement)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
@@ -63,7 +63,7 @@ def load(path: Path) -> list[int]:
 
 
 def test_processes_that_append_at_once_lose_nothing(path: Path) -> None:
-    # They also make the file at once.
+    # They also create the file at the same time.
     workers = [start("append", path, 1000 * i, 40) for i in range(4)]
     for process in workers:
         assert len(finish(process)) == 40
@@ -73,11 +73,11 @@ def test_processes_that_append_at_once_lose_nothing(path: Path) -> None:
 def test_replacing_loses_nothing_that_others_append(path: Path) -> None:
     Store.open(path).close()
     appending = [start("append", path, 1000 * i, 60) for i in range(2)]
-    # Two at it: each must sometimes come too late, and then change nothing.
+    # Two processes replace parts: sometimes one is too late, and must then change nothing.
     compacting = [start("compact", path, 8) for _ in range(2)]
     for process in appending:
         finish(process)
-    with Store.open(path) as store:  # what they may still lack to finish
+    with Store.open(path) as store:  # appends more parts until both have finished
         model = store.model("fingerprint", "a model")
         number = 5000
         while any(process.poll() is None for process in compacting):
@@ -104,11 +104,11 @@ def test_a_killed_process_loses_at_most_its_last_step(path: Path) -> None:
         done.append(int(process.stdout.readline()))
         time.sleep(rng.uniform(0, 0.08))
         process.kill()
-        # Not communicate(): it would pass over what readline() has already buffered.
+        # Not communicate(): it ignores the lines that readline() has already buffered.
         done.extend(int(line) for line in process.stdout.read().split("\n")[:-1])
         process.communicate()
         found = load(path)
-        # A step may have been completed and not reported.
+        # The last step may have been completed but not reported.
         assert found in (done, [*done, len(done)])
         done = found
 
@@ -117,7 +117,7 @@ def test_locked_for_writing(path: Path) -> None:
     filled(path, 2)
     with held(path, "BEGIN EXCLUSIVE"), Store.open(path, busy_timeout=0.05) as store:
         model = store.model("f", "name")
-        assert numbers(model.load()[0]) == [0, 1]  # WAL: reading goes on
+        assert numbers(model.load()[0]) == [0, 1]  # WAL: a lock for writing does not stop readers
         with pytest.raises(StoreError, match=r"is locked by another process .* try again"):
             model.add(ledger(2))
         with pytest.raises(StoreError, match="is locked by another process"):

@@ -1,4 +1,4 @@
-"""A process that works on a store, for the tests that need a real one.
+"""A process that works on a store, for tests that need several processes.
 
 `python -m <package>.worker <what> <path> <numbers...>`; prints a line after each completed step.
 """
@@ -16,7 +16,7 @@ PADDING = 4000
 
 
 def append(path: Path, start: int, count: int) -> None:
-    """Adds `count` parts, numbered from `start`."""
+    """Add `count` parts, numbered from `start`."""
     with Store.open(path) as store:
         model = store.model("fingerprint", "a model")
         for number in range(start, start + count):
@@ -25,7 +25,7 @@ def append(path: Path, start: int, count: int) -> None:
 
 
 def churn(path: Path, start: int) -> None:
-    """Adds parts without end, and replaces all by their sum after every fourth."""
+    """Add parts without end, and replace all by their sum after every fourth."""
     with Store.open(path) as store:
         model = store.model("fingerprint", "a model")
         for number in range(start, sys.maxsize):
@@ -33,12 +33,12 @@ def churn(path: Path, start: int) -> None:
             print(number, flush=True)
             if number % 4 == 3:
                 parts, ids = model.load()
-                # The sum is cut short, or the test would become slower with every step.
+                # The sum has short arrays, or every step would be slower than the one before.
                 model.replace(ids, joined([ledger(n) for n in numbers(parts)]))
 
 
 def compact(path: Path, count: int) -> None:
-    """Replaces all parts by their sum, until that has succeeded `count` times."""
+    """Replace all parts by their sum until that has succeeded `count` times."""
     with Store.open(path) as store:
         model = store.model("fingerprint", "a model")
         while count:
@@ -49,7 +49,7 @@ def compact(path: Path, count: int) -> None:
 
 
 def hold(path: Path, statement: str) -> None:
-    """Executes a statement and keeps what it locks until standard input ends."""
+    """Execute a statement and hold its lock until standard input ends."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.executescript(statement)
     print("held", flush=True)

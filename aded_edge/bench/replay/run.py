@@ -232,7 +232,7 @@ class Replay:
         self._lessons.append(Step(draft, parents, emitted, befores, lasts, *tops))
 
     def _learn(self, least: int) -> None:
-        # As in the loop: steps are learned a few at a time, after a draft was made.
+        # As in the decoding loop: a step is learned from some steps later, after a draft.
         if len(self._lessons) >= least:
             lessons, self._lessons = self._lessons, []
             for lesson in lessons:
