@@ -133,7 +133,7 @@ def loader(settings):
 
         with contextlib.ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
             # One round of measurements is enough where speed is not the question.
-            patch.setattr("aded_edge.runtime.llama.MEASURE_SECONDS", 0.0)
+            patch.setattr("aded_edge.runtime.costs.MEASURE_SECONDS", 0.0)
             yield load
 
     return loader

@@ -10,12 +10,8 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-
-import llama_cpp
-from llama_cpp._logger import llama_log_callback
 
 
 class OtherProcesses:
@@ -46,20 +42,6 @@ class OtherProcesses:
         except (OSError, ValueError, IndexError):
             return None
         return time.monotonic(), busy - time.process_time()
-
-
-@contextmanager
-def llama_log() -> Iterator[list[str]]:
-    """Collects what llama.cpp logs meanwhile."""
-    pieces: list[bytes] = []
-    lines: list[str] = []
-    callback = llama_cpp.llama_log_callback(lambda level, text, _: pieces.append(text))
-    llama_cpp.llama_log_set(callback, None)
-    try:
-        yield lines
-    finally:
-        llama_cpp.llama_log_set(llama_log_callback, None)
-        lines += b"".join(pieces).decode("utf-8", "replace").splitlines()
 
 
 def weight_buffers(lines: Sequence[str]) -> dict[str, float]:

@@ -10,12 +10,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 from aded_edge.bench.dialogs import Dialog
 from aded_edge.bench.speed.run import machine
 from aded_edge.decode.candidates import top_candidates
+from aded_edge.llamacpp.context import ends_answer, last_logits
 from aded_edge.llamacpp.fingerprint import model_fingerprint
 from aded_edge.llamacpp.prompt import Prompter
 from aded_edge.runtime.llama import Llama
@@ -63,18 +63,16 @@ def record(
             "flash_attn": running["flash_attn"],
             "cost": llama.costs,
         }
-        plain = llama_cpp.Llama.generate  # no draft: one row, whose logits are the last ones
         turns: list[Turn] = []
         prompter = Prompter(llama)
         for dialog in dialogs:
-            answers = _answer(llama, plain, prompter, dialog, max_tokens, temperature, seed)
+            answers = _answer(llama, prompter, dialog, max_tokens, temperature, seed)
             turns += answers
     return Trace(conditions, turns)
 
 
 def _answer(
     llama: Llama,
-    plain: Any,
     prompter: Prompter,
     dialog: Dialog,
     max_tokens: int,
@@ -89,14 +87,11 @@ def _answer(
             return
         llama.set_seed(seed)
         tokens, tops = [], []
-        for token in plain(llama, prompt, temp=temperature):
-            logits = np.ctypeslib.as_array(
-                llama_cpp.llama_get_logits_ith(llama.ctx, -1), shape=(1, llama.n_vocab())
-            )
-            tops.append(top_candidates(logits, TOP))
+        # llama_cpp's own generate drafts nothing: each evaluation has one row.
+        for token in super(Llama, llama).generate(prompt, temp=temperature):
+            tops.append(top_candidates(last_logits(llama)[np.newaxis], TOP))
             tokens.append(int(token))
-            ends = llama_cpp.llama_vocab_is_eog(llama._model.vocab, token)
-            if ends or len(tokens) >= max_tokens:
+            if ends_answer(llama, token) or len(tokens) >= max_tokens:
                 break
         yield Turn(
             dialog.id,

@@ -19,20 +19,22 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import llama_cpp
+from typing import TYPE_CHECKING, Any
 
 from aded_edge.bench.dialogs import Dialog
 from aded_edge.errors import BenchError
 from aded_edge.files import write_whole
 from aded_edge.llamacpp.fingerprint import cost_conditions
 from aded_edge.llamacpp.prompt import Prompter
+from aded_edge.llamacpp.system import binding_version, build_info
 
 from .decoders import AUTO, LOCAL, PLAIN, Decoder, Local, RunSettings
 from .evaluated import EvaluatedPrompts
 from .server import SERVERS, Server
 from .summary import Answer, summarise
+
+if TYPE_CHECKING:
+    import llama_cpp
 
 DECODERS = (*LOCAL, *SERVERS)
 
@@ -104,8 +106,8 @@ def machine(model: Path) -> dict[str, Any]:
         "bytes": model.stat().st_size,
         "machine": platform.platform(),
         "python": platform.python_version(),
-        "llama_cpp_python": llama_cpp.__version__,
-        "system": llama_cpp.llama_print_system_info().decode("utf-8", "replace").strip(),
+        "llama_cpp_python": binding_version(),
+        "system": build_info().strip(),
         "time": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
 

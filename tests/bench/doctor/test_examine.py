@@ -196,7 +196,7 @@ def test_costs_of_a_busy_machine_are_not_kept(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Few rounds, and no machine is too busy."""
-    monkeypatch.setattr("aded_edge.runtime.llama.MEASURE_SECONDS", 0.0)
+    monkeypatch.setattr("aded_edge.runtime.costs.MEASURE_SECONDS", 0.0)
     monkeypatch.setattr(doctor, "CURVE_SECONDS", 0.0)
     monkeypatch.setattr(doctor, "TRY_SECONDS", 0.0)
     monkeypatch.setattr(doctor, "SPREAD", math.inf)

@@ -25,7 +25,7 @@ def test_what_is_no_session_is_refused(tmp_path, text):
 
 
 def test_a_short_month(tiny_path, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("aded_edge.runtime.llama.MEASURE_SECONDS", 0.0)
+    monkeypatch.setattr("aded_edge.runtime.costs.MEASURE_SECONDS", 0.0)
     days = [Session(day, "tea", ("Is tea good?", "Why?")) for day in (1, 2)]
     done = []
     result = run(tiny_path, days, max_tokens=20, threads=1, ctx=512, progress=done.append)

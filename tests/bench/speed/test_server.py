@@ -227,7 +227,7 @@ def test_a_binary_that_cannot_be_started_is_one_line(model_path, tmp_path, kind,
 
 
 def test_a_run_takes_all_servers_along_and_stops_them(model_path, fake, tmp_path, monkeypatch):
-    monkeypatch.setattr("aded_edge.runtime.llama.MEASURE_SECONDS", 0.0)
+    monkeypatch.setattr("aded_edge.runtime.costs.MEASURE_SECONDS", 0.0)
     binary, out = fake(), tmp_path / "out.json"
     prompts = tmp_path / "p.jsonl"
     prompts.write_text('{"turns": ["Hello."], "category": "qa"}\n', encoding="utf-8")
