@@ -144,7 +144,7 @@ class Llama(llama_cpp.Llama):
         # keeps the order of summation, and so every bit of the logits (NOTES.md).
         return _LEAVES if offloads(self) else 1
 
-    def generate(  # noqa: PLR0913, the signature is llama_cpp's
+    def generate(  # noqa: PLR0913, PLR0917 (the signature is that of llama_cpp)
         self,
         tokens: Sequence[int],
         top_k: int = 40,
