@@ -47,7 +47,7 @@ def load_or_measure(
         known = persistence.load_costs(cost_key(cost_conditions(llama)))
         if known is not None and 1 in known:
             return CostCurve(known)
-    log.info("measuring what an evaluation costs here (once, about four seconds) ...")
+    log.info("measuring the costs of evaluations on this machine (once, about four seconds) ...")
     curve = measure(chain_evaluation(llama, target), target.max_nodes + 1, MEASURE_SECONDS)
     llama.reset()
     target.truncate(0)

@@ -56,7 +56,7 @@ class Persistence:
         if keep or path.exists():
             self._store = self._try(lambda: store.Store.open(path, read_only=not keep))
         if keep and self._store is not None and self._store.read_only:
-            log.warning("%s is read-only: what is learned now will not be kept", path)
+            log.warning("%s is read-only: what is learned from now on will not be kept", path)
 
     def load(self, fingerprint: str, name: str, drafter: AdaptiveDrafter) -> None:
         """Give the drafter everything that was learned about a model before.

@@ -1,4 +1,4 @@
-"""What several tests of `Llama` share: prompts, answers, and processes of their own."""
+"""What several test files of `Llama` share: prompts, answers, and subprocesses."""
 
 import itertools
 import subprocess

@@ -1,4 +1,4 @@
-"""What the tests of what is learned share: small drafters, and a process in a few lines."""
+"""What the tests of persistence and lessons share: small drafters, and what they learned."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def drafter():
 
 
 def remember(path, *texts, fingerprint="f"):
-    """What a process does: load, read the texts one after the other, save each, end."""
+    """Does what a process does: loads, reads the texts one by one, saves after each, ends."""
     persistence, own = Persistence(path), drafter()
     persistence.load(fingerprint, "name", own)
     for text in texts:
@@ -33,7 +33,7 @@ def drafted(own, context):
 
 
 def part(*texts):
-    """The part that a drafter learns by reading these texts."""
+    """What a drafter learns by reading these texts."""
     own = drafter()
     for text in texts:
         own.read(np.asarray(text, np.int32))

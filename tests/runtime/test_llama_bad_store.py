@@ -57,7 +57,7 @@ def test_a_bad_store_never_stops_an_answer(
 ):
     path = tmp_path / "store.db"
     make(path)
-    if make is read_only:  # by these words, as root may write to any file
+    if make is read_only:  # simulated, because root may write to any file
         real = os.access
         monkeypatch.setattr(os, "access", lambda p, mode: mode != os.W_OK and real(p, mode))
     before = path.read_bytes() if path.is_file() else None

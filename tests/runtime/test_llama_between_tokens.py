@@ -8,7 +8,7 @@ from tests.runtime.helpers import ASKED, OTHER, assert_in_agreement, history, ta
 
 
 def assert_in_agreement_once_settled(llama):
-    """The same where an evaluation may still be pending: whatever uses the KV settles first."""
+    """Like assert_in_agreement, but settles an evaluation that may be pending first."""
     llama._settle()
     assert_in_agreement(llama)
 
@@ -56,7 +56,7 @@ THE_GROUND_AWAY = {
 
 @pytest.mark.parametrize("use", THE_GROUND_AWAY.values(), ids=THE_GROUND_AWAY)
 def test_a_stream_whose_history_was_taken_away_harms_nothing(tiny, tiny_truth, use):
-    """What llama_cpp says then makes no sense; what matters is what comes after."""
+    """The stream itself makes no sense then, as in llama_cpp; the next answers must be right."""
     for k in range(1, 36):
         stream = tiny.generate(ASKED, temp=0.0)
         list(itertools.islice(stream, k))

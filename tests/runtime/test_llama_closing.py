@@ -26,7 +26,7 @@ AFTER_CLOSE = {
 
 @pytest.fixture(scope="module")
 def after_close(tiny_path):
-    """What became of each use of a closed model: {use: [signal or 0, what it said]}."""
+    """Result of each use of a closed model: {use: [signal that ended it or 0, error text]}."""
     script = """
         llama = load(sys.argv[1])
         begun, unbegun = (llama.generate([5, 6, 7], temp=0.0) for _ in range(2))

@@ -40,7 +40,7 @@ def test_a_streamed_chat_is_the_whole_one(warm, plain):
 @pytest.mark.parametrize("place", [3, 9, 15, -3])
 @pytest.mark.parametrize("alone", [True, False])
 def test_stop_strings_end_where_they_end_in_llama_cpp(warm, plain, truth, place, alone):
-    # Words of this machine's own answer: on another CPU it is another one.
+    # Stop words are taken from the answer, which differs from CPU to CPU.
     arguments = {"max_tokens": 40, "temperature": 0.0}
     words = plain.create_completion(STORY, **arguments)["choices"][0]["text"].split()
     arguments["stop"] = words[place] if alone else ["zzz", f" {words[place]}"]

@@ -1,6 +1,6 @@
 """`generate` yields the tokens that llama_cpp.Llama yields, from the same logits.
 
-`truth` is what llama_cpp's own Llama says.
+The fixture `truth` gives the tokens of llama_cpp's own Llama.
 """
 
 import itertools
@@ -51,7 +51,7 @@ def test_greedy_answers_stay_the_same_when_every_draft_is_evaluated(load, truth)
 
 
 def one_by_one(plain, prompt, tokens):
-    """Plain's logits behind the prompt and each of the tokens."""
+    """Logits of plain decoding behind the prompt and behind each of the tokens."""
     plain.reset()
     plain.eval(tokenized(plain, prompt))
     rows = [logits(plain)]
@@ -62,7 +62,7 @@ def one_by_one(plain, prompt, tokens):
 
 
 def out_of_order(llama, prompt, tokens):
-    """The same by little trees: each commit leaves holes, and the KV's cells out of order."""
+    """The same logits by small trees, whose commits leave the KV cells out of order."""
     llama.reset()
     llama.eval(tokenized(llama, prompt))
     target = llama._target
@@ -83,7 +83,7 @@ def gap(row, first, second):
 
 
 def test_paper_differs_only_where_the_order_of_cells_decides(load, plain, truth):
-    """A tree's commit leaves the KV out of order, and so sums in another order."""
+    """Cells out of order are summed in another order, which changes the last bits of the logits."""
     prompts, n = QUESTIONS[2:5], 32
     paper = load(drafting="paper")
     answers = {(visit, prompt): take(paper, prompt, n) for visit in (1, 2) for prompt in prompts}
@@ -99,7 +99,7 @@ def test_paper_differs_only_where_the_order_of_cells_decides(load, plain, truth)
             pairs = zip(rows, tokens, answer, strict=False)
             gaps = [gap(row, token, ours) for row, token, ours in pairs if token != ours]
             differences += gaps[:1]
-    assert noise < 2, "that is another answer, not another order"
+    assert noise < 2, "too much for another order of summation"
     assert all(difference <= noise for difference in differences)
 
 
@@ -119,7 +119,7 @@ def test_every_logit_is_kept_where_all_are_asked_for(
 
 @pytest.mark.parametrize("extra", range(22))
 def test_stopping_criteria_see_and_stop_the_same(tiny, tiny_plain, extra):
-    """The last call is llama_cpp's own, behind the last token."""
+    """llama_cpp calls the criterion once more, behind the last token."""
     outcomes = []
     for model in (tiny_plain, tiny):
         seen = []

@@ -1,4 +1,4 @@
-"""Interrupted anywhere, a model goes on as a fresh one: history and KV cache stay in agreement."""
+"""After an interruption at any point a model answers as a fresh one does."""
 
 import contextlib
 import itertools
@@ -38,7 +38,7 @@ def ctrl_c_at_a_token(stream):
 
 
 def ctrl_c_while_evaluating(stream):
-    """As it happens most: llama_decode has returned, and then Python sees the signal."""
+    """The most frequent case: llama_decode has returned before Python handles the signal."""
     real, taken = llama_cpp.llama_decode, []
 
     def decode(*arguments):
@@ -85,7 +85,7 @@ INTERRUPTIONS = [
 def test_after_an_interruption_the_model_goes_on_as_a_fresh_one(
     tiny, tiny_truth, interrupt, follow_up
 ):
-    """Each follow-up finds another part of its prompt in the KV."""
+    """Each follow-up finds another part of its prompt in the KV cache."""
     whole = tiny_truth(ASKED, 64)
     for k in range(1, 40):
         stream = tiny.generate(ASKED, temp=0.0)
@@ -207,4 +207,4 @@ def test_ctrl_c_at_any_line_leaves_all_in_order(tiny, tiny_truth, occurrence):
             harmful.append((os.path.basename(line[0]), line[1], repr(error)[:80]))
             tiny.reset()
     assert harmful == []
-    assert interrupted > 0.8 * len(lines)  # trees grow with what is learned, and take others
+    assert interrupted > 0.8 * len(lines)  # what is learned meanwhile changes which lines run

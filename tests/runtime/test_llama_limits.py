@@ -26,7 +26,7 @@ def test_prompts_and_drafts_may_be_longer_than_a_batch(
 @pytest.mark.parametrize("drafting", ["auto", "paper"])
 @pytest.mark.parametrize("n_ctx", [8, 63, 64, 200, 256, 300])
 def test_a_full_context_is_an_error_and_no_end(load_tiny, tiny_truth, n_ctx, drafting):
-    """The context ends where it was asked to, though llama.cpp rounds it up."""
+    """The context ends after n_ctx tokens, though llama.cpp rounds n_ctx up."""
     llama = load_tiny(eager=drafting == "auto", drafting=drafting, n_ctx=n_ctx)
     for _ in range(3):
         tokens = []
@@ -48,7 +48,7 @@ def test_a_completion_without_max_tokens_fills_the_context(load_tiny, tiny_setti
     for _ in range(2):
         output = llama.create_completion(**arguments)
         assert output["choices"][0]["finish_reason"] == "length"
-        # A token that leaves a character half-written does not count for llama_cpp.
+        # llama_cpp does not count a last token that ends inside a character.
         assert output["usage"]["total_tokens"] in (n_ctx, n_ctx + 1)
         assert expected.startswith(said(output)[:-1])
         assert_in_agreement(llama)
@@ -59,7 +59,7 @@ SIZES = [(8, 8), (32, 32), (63, 512), (64, 512), (65, 512), (512, 1), (512, 31),
 
 @pytest.fixture(scope="module")
 def small_ones(tiny_path):
-    """What is said in each size of context, up to the one that crashed."""
+    """The answers in each size of context, as printed lines; after a crash its error instead."""
     script = """
         for n_ctx, n_batch in json.loads(sys.argv[2]):
             for drafting in ("auto", "paper"):

@@ -42,7 +42,7 @@ def answers(process):
 
 
 def kept(path, llama):
-    """What a store holds of a model: (number of parts, tokens of their logs)."""
+    """(number of parts, tokens of their logs) that a store holds about a model."""
     with Store.open(path) as store:
         parts, _ = store.model(model_fingerprint(llama), "").load()
         assert store.warnings == ()
@@ -54,7 +54,7 @@ def holds(logs, tokens):
 
 
 def test_the_next_process_drafts_better_and_says_the_same(model_path, tmp_path, truth, plain):
-    """Wherever the model's file lies: its fingerprint counts."""
+    """The model is known by its fingerprint, so its file may have another path."""
     elsewhere = tmp_path / "a copy.gguf"
     try:
         os.link(model_path.resolve(), elsewhere)

@@ -21,7 +21,7 @@ BAD_MODELS = {
 
 @pytest.fixture(scope="module")
 def bad_models(tiny_path, tmp_path_factory):
-    """{kind: what Llama() says of it}"""
+    """{kind of file: [type of the error, whether it is a ValueError, its text]}"""
     folder, whole = tmp_path_factory.mktemp("bad models"), tiny_path.read_bytes()
     (folder / "a folder").mkdir()
     (folder / "empty").write_bytes(b"")

@@ -74,7 +74,7 @@ def opened_with(monkeypatch):
 def test_everything_that_opens_a_model_uses_the_same_threads(
     tiny_path, tmp_path, monkeypatch, opened_with, opener
 ):
-    """With one core the default of llama_cpp, which counts all cores, would be another number."""
+    """With one core allowed, llama_cpp's default (all cores of the machine) is another number."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
     prompts, model = tmp_path / "prompts.jsonl", str(tiny_path)
     prompts.write_text(json.dumps({"question_id": 1, "category": "a", "turns": ["Hello"]}))

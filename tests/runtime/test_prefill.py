@@ -1,6 +1,6 @@
-"""Reading a prompt: its bounds, and what is appended without a reset.
+"""Reading a prompt: how long it may be, and appending without a reset.
 
-(What is kept of the KV cache is tested in test_llama_cpp_cases.py and test_llama_interruptions.py.)
+test_llama_cpp_cases.py and test_llama_interruptions.py test which prefix of a prompt is reused.
 """
 
 import pytest
