@@ -5,6 +5,7 @@ Knows a progress bar and a summary. Does not know what is text, nor how it is le
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -18,20 +19,22 @@ from aded_edge.models.resolve import resolve
 from aded_edge.teach.learn import PIECE_TOKENS, TextLearner, learn_files
 from aded_edge.teach.lessons import Lessons, load_pupil
 
-from .options import MODEL, STORE, Command, FilePath
+from .options import STORE, Command
 from .teaching import holdings, until_interrupted
 
 
 @click.command(cls=Command)
-@MODEL
-@click.argument("paths", type=FilePath, nargs=-1, required=True)
+@click.argument("given", nargs=-1, required=True, metavar="[MODEL] PATHS...")
 @STORE
-def learn(model: str, paths: tuple[Path, ...], store: Path) -> None:
+@click.pass_context
+def learn(context: click.Context, given: tuple[str, ...], store: Path) -> None:
     """Teach a model's matrix the texts in files and folders.
 
-    Each text counts once, however often it is learned. In folders, what is hidden, installed
-    packages and files that are no UTF-8 text are passed over.
+    MODEL can be left out if the config file names one. Each text counts once, however often it is
+    learned. Hidden files, installed packages and files that are not UTF-8 text are skipped in
+    folders.
     """
+    model, paths = _model_and_paths(given, context.lookup_default("model"))
     skipped = Skipped()
     files = find(paths, skipped)
     with (
@@ -50,6 +53,16 @@ def learn(model: str, paths: tuple[Path, ...], store: Path) -> None:
         raise KeyboardInterrupt
     if not learner.learned and not learner.known:
         raise ConfigError(f"no text in {', '.join(map(str, paths))}; give files of UTF-8 text")
+
+
+def _model_and_paths(given: Sequence[str], default: str | None) -> tuple[str, list[Path]]:
+    """Splits the arguments. The first is the model, unless it can only be a text."""
+    first = Path(given[0])
+    if default is not None and first.exists() and first.suffix.lower() != ".gguf":
+        given = [default, *given]
+    if len(given) == 1:
+        raise ConfigError(f"nothing to learn for {given[0]}; give files or folders that hold text")
+    return given[0], [Path(path) for path in given[1:]]
 
 
 def _report(learner: TextLearner, skipped: Skipped, lessons: Lessons, store: Path) -> None:

@@ -1,7 +1,7 @@
-"""`python -m aded_edge <command>`: the group of all commands, and how errors end.
+"""`python -m aded_edge COMMAND`: the group of all commands, and how errors are reported.
 
-A command is a file in this folder, with its options and its body. Does not know any of them but
-by name.
+Each command is one file of this folder, with its options and its body. To add one, write the file
+and add the command to COMMANDS.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main_chat(arguments: Sequence[str] | None = None) -> None:
 
 
 def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; a user's error becomes one line on stderr. Returns the exit status."""
+    """Runs a command and returns its exit status. A user's error is printed as one line."""
     try:
         status = command.main(arguments, standalone_mode=False)
     except AdedError as error:

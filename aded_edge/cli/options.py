@@ -19,14 +19,14 @@ from aded_edge.store import default_store_path
 F = TypeVar("F", bound=Callable[..., Any])
 
 EVERYWHERE = ("model", "store")
-"""Options of the config file's [defaults] that hold for every command; the chat takes all."""
+"""Options of the config file's [defaults] that hold for every command. The chat takes all."""
 
 
 class Command(click.Command):
-    """A command that takes what its line does not say from the config file."""
+    """A command whose options and arguments can be given in the config file, too."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Reads the command line, with the config file behind it.
+        """Parses the command line; what it does not give is taken from the config file.
 
         Raises:
             ConfigError: the config file cannot be used, or a value in it is refused.
@@ -43,12 +43,12 @@ class Command(click.Command):
             raise ConfigError(f"config file: {name} = {value!r}: {error.message}") from error
 
     def configured(self) -> dict[str, Any]:
-        """Name of a parameter -> its value in the config file."""
+        """Returns the values of the config file by the names of the parameters."""
         return only(load_settings().defaults, EVERYWHERE)
 
 
 def only(options: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """The options with these names."""
+    """Returns the options that have one of these names."""
     return {name: value for name, value in options.items() if name in names}
 
 
@@ -60,7 +60,11 @@ class Group(click.Group):
 
 
 class StorePath(click.ParamType[Path | None]):
-    """ "default", "none" or the path of a file; None for none."""
+    """Converts `--store`: "default" or a path gives a Path, "none" gives None.
+
+    Args:
+        needed: refuse "none".
+    """
 
     name = "path"
 
@@ -80,31 +84,31 @@ class StorePath(click.ParamType[Path | None]):
 FilePath = click.Path(path_type=Path)
 
 MODEL = click.argument("model")
-"""A path, a name in the models folder, or hf:owner/repo; for `models.resolve`."""
+"""A path, a name in the models folder, or hf:owner/repo. The command passes it to `resolve`."""
 
 STORE = click.option(
     "--store",
     type=StorePath(needed=True),
     default="default",
-    help="The file that keeps matrix and conversations. Default: in your data folder.",
+    help="File of the matrix and the conversations. Default: in your data folder.",
 )
-"""Gives a Path: for commands that have nothing to do without a store."""
+"""For commands that need a store. Gives a Path."""
 
 STORE_OR_NONE = click.option(
     "--store",
     type=StorePath(),
     default="default",
-    help="The file that keeps matrix and conversations, or none. Default: in your data folder.",
+    help="File of the matrix and the conversations, or none. Default: in your data folder.",
 )
-"""Gives a Path, or None where nothing is to be kept."""
+"""For commands that can run without a store. Gives a Path, or None for `--store none`."""
 
-JSON = click.option("--json", "json_", is_flag=True, help="As JSON.")
+JSON = click.option("--json", "json_", is_flag=True, help="Print JSON.")
 
 THREADS = click.option("--threads", type=click.IntRange(1), help="Default: the physical cores.")
 
 
 def how_it_runs(command: F) -> F:
-    """The options of every command that evaluates a model."""
+    """Adds the options that say how a model is evaluated; see `runtime.options.llama_arguments`."""
     for option in (
         click.option("--flash-attn/--no-flash-attn", default=False, show_default=True),
         click.option("--gpu-layers", type=int, default=0, show_default=True),

@@ -1,6 +1,6 @@
-"""What the commands print with: a console for tables, dim lines for what goes on beside them.
+"""Consoles and tables for stdout, dim lines and the log for stderr.
 
-Knows stdout and stderr. Does not know what is said.
+Knows terminals. Does not know what is printed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from rich.table import Table
 
 
 def console() -> Console:
-    """A console for stdout that takes text as it is: no markup, no colours of its own."""
+    """Returns a console for stdout that prints text unchanged, without markup or highlighting."""
     return Console(highlight=False, markup=False)
 
 
 def plain_table(*columns: str, right: tuple[str, ...] = (), header: bool = True) -> Table:
-    """A table without lines; the columns named in `right` are aligned to the right."""
+    """Returns a table without rules. The columns named in `right` are right-aligned."""
     table = Table(box=None, pad_edge=False, show_header=header)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left")
@@ -28,7 +28,7 @@ def plain_table(*columns: str, right: tuple[str, ...] = (), header: bool = True)
 
 
 def dim(text: str) -> None:
-    """A dim line on stderr."""
+    """Prints a dim line on stderr."""
     click.secho(text, err=True, dim=True)
 
 
@@ -42,7 +42,7 @@ class DimLogHandler(logging.Handler):
 
 @contextmanager
 def progress_log() -> Iterator[None]:
-    """Prints on stderr what the package logs meanwhile: what takes long, and why."""
+    """Prints the package's log on stderr while the context is open."""
     log, handler = logging.getLogger("aded_edge"), logging.StreamHandler()
     level = log.level
     log.addHandler(handler)

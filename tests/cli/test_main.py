@@ -23,7 +23,7 @@ def one_line(text):
 def test_every_command_is_in_the_readme():
     from pathlib import Path
 
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     for name in cli.commands:
         assert f"aded_edge {name}" in readme
 

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from aded_edge.cli import stats as stats_report
-from aded_edge.decode.stats import Stats
+from aded_edge.cli.stats import stats
 from aded_edge.errors import BenchError, StoreError
 from aded_edge.store import Conversation, Message, Store
 
@@ -18,11 +17,11 @@ def store(tmp_path):
         said = [Message("user", "q"), Message("assistant", "a", tokens=21, stats=figures)]
         store.conversations.add(Conversation(0, "u", "tides", "m"), said)
         store.model("f", "a model")
-    return str(path)
+    return path
 
 
 def test_figures_are_printed(store, capsys):
-    stats_report.stats(store, 30, False, None)
+    stats.callback(store, 30, False, None)
     text = capsys.readouterr().out
     assert "2.00" in text
     assert "█" in text
@@ -30,27 +29,20 @@ def test_figures_are_printed(store, capsys):
 
 
 def test_figures_for_programs(store, capsys):
-    stats_report.stats(store, 30, True, None)
+    stats.callback(store, 30, True, None)
     data = json.loads(capsys.readouterr().out)
     assert data["days"][0]["speedup"] == 2.0
     assert data["conversations"][0]["tokens_per_second"] == 20.0
 
 
 def test_a_picture(store, tmp_path):
-    stats_report.stats(store, 30, True, tmp_path / "x.png")
+    stats.callback(store, 30, True, tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_empty_store_has_no_picture(tmp_path):
     Store.open(tmp_path / "empty.db").close()
     with pytest.raises(BenchError, match="nothing to draw"):
-        stats_report.stats(str(tmp_path / "empty.db"), 30, True, tmp_path / "x.png")
+        stats.callback(tmp_path / "empty.db", 30, True, tmp_path / "x.png")
     with pytest.raises(StoreError, match="does not exist yet"):
-        stats_report.stats(str(tmp_path / "none.db"), 30, True, None)
-
-
-def test_lines_about_a_session():
-    stats = Stats(tokens=11, steps=5, accepted=5, seconds=1.0, cumulative=Stats(tokens=99))
-    last, session = stats_report.lines_about(stats)
-    assert last.startswith("last answer: 11 tokens, 10.0 tokens/s, MAT 2.00")
-    assert session.startswith("this session: 99 tokens")
+        stats.callback(tmp_path / "none.db", 30, True, None)

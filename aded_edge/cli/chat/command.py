@@ -1,7 +1,7 @@
-"""`python -m aded_edge.chat [MODEL]`: parses options, opens an assistant, and lets it talk.
+"""`chat [MODEL]`: opens an assistant as the options say, and answers a prompt or starts the loop.
 
-Knows options, and where each takes its value from: the command line, the persona, the defaults
-of the config file, or ours. Does not know how an answer is made or printed.
+An option takes its value from the command line, else from the persona, else from the config file's
+[defaults], else from its default here. Does not know how an answer is generated or printed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .output import MarkdownPrinter, PlainPrinter, Printer, Think
 from .repl import Repl
 
 _LAST = 0
-"""--continue stands for --resume with this number."""
+"""--continue is the same as --resume with this number."""
 
 
 class _Chat(Command):
@@ -61,12 +61,14 @@ def _take_persona(context: click.Context, _: click.Parameter, name: str | None) 
 @click.command(cls=_Chat, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", required=False)
 @click.option("--system", help="System message.")
-@click.option("-c", "--continue", "resume", flag_value=_LAST, type=int, help="Go on with the last.")
+@click.option(
+    "-c", "--continue", "resume", flag_value=_LAST, type=int, help="Continue the last conversation."
+)
 @click.option(
     "--resume",
     type=click.IntRange(_LAST, 2**63 - 1),
     metavar="ID",
-    help="Go on with this conversation.",
+    help="Continue this conversation.",
 )
 @click.option(
     "--persona",
@@ -77,30 +79,34 @@ def _take_persona(context: click.Context, _: click.Parameter, name: str | None) 
 @click.option("--top-p", type=SETTABLE["top_p"], default=0.95, show_default=True)
 @click.option("--top-k", type=SETTABLE["top_k"], default=40, show_default=True)
 @click.option("--min-p", type=SETTABLE["min_p"], default=0.05, show_default=True)
-@click.option("--seed", type=SETTABLE["seed"], help="Default: another every time.")
-@click.option("--max-tokens", type=SETTABLE["max_tokens"], help="Default: what the context holds.")
+@click.option("--seed", type=SETTABLE["seed"], help="Default: a new one each time.")
+@click.option(
+    "--max-tokens",
+    type=SETTABLE["max_tokens"],
+    help="Default: what the context holds.",
+)
 @click.option("--ctx", type=click.IntRange(64), default=4096, show_default=True)
 @THREADS
 @click.option("--gpu-layers", type=click.IntRange(-1), default=-1, help="Default: all.")
 @click.option("--drafting", default="auto", show_default=True, help="auto, off or paper.")
 @STORE_OR_NONE
-@click.option("--no-log", is_flag=True, help="Keep nothing of this conversation on the disk.")
+@click.option("--no-log", is_flag=True, help="Write nothing of this conversation to the disk.")
 @click.option(
     "--overflow",
     type=click.Choice(get_args(Overflow)),
     default="summary",
     show_default=True,
-    help="What becomes of the oldest turns when the context is full.",
+    help="What happens to the oldest turns when the context is full.",
 )
 @click.option(
     "--memory-tokens",
     type=click.IntRange(0),
-    help="For memories, notes and earlier conversations. Default: an eighth of --ctx.",
+    help="Budget for memories, notes and earlier conversations. Default: an eighth of --ctx.",
 )
 @click.option("--think", type=click.Choice(get_args(Think)), default="dim", show_default=True)
 @click.option("--plain", is_flag=True, help="No Markdown.")
 @click.option("--prompt", help="Answer this and exit; piped text is a prompt too.")
-@click.option("--json", "json_", is_flag=True, help="Each answer as a line of JSON.")
+@click.option("--json", "json_", is_flag=True, help="Print each answer as a line of JSON.")
 @click.option(
     "--config", type=FilePath, is_eager=True, callback=_read_config, help="Another config file."
 )
@@ -108,20 +114,21 @@ def _take_persona(context: click.Context, _: click.Parameter, name: str | None) 
 def chat(context: click.Context, /, prompt: str | None, **options: Any) -> None:
     """Chat with MODEL: a GGUF file, a name in models/, or hf:owner/repo[:quantisation].
 
-    Without one, with the default model. What was said is kept, and found again by /search.
+    Without MODEL, the default model answers. Conversations are kept, and /search finds them.
     """
     log = logging.getLogger("aded_edge")
     log.setLevel(logging.INFO)
     log.handlers = [DimLogHandler()]
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows a "?"
+            # A terminal whose encoding lacks a character shows "?" instead of a traceback.
+            stream.reconfigure(errors="replace")
     if prompt is None and not sys.stdin.isatty():
         prompt = _piped()
     with _open(**options) as assistant:
         said = context.get_parameter_source("system") is ParameterSource.COMMANDLINE
         _take_up(assistant, options["resume"], options["system"] if said else None)
-        repl = _dialog(assistant, prompt is None, **options)
+        repl = _repl(assistant, prompt is None, **options)
         if prompt is None:
             repl.talk()
         elif not repl.answer(assistant.ask(prompt)):
@@ -170,7 +177,7 @@ def _take_up(assistant: Assistant, resume: int | None, system: str | None) -> No
             assistant.set_system(system)
 
 
-def _dialog(
+def _repl(
     assistant: Assistant,
     talks: bool,
     *,
@@ -189,7 +196,7 @@ def _dialog(
         printer = lambda: MarkdownPrinter(console, think)  # noqa: E731
     folder = Path(platformdirs.user_data_dir("aded-edge", appauthor=False))
     history = None if no_log else folder / "typed.txt"
-    # The line at the bottom asks the repl, which is made of the line.
+    # The line needs the repl for its status, and the repl needs the line.
     status: list[Repl] = []
     line = open_line(all_commands() if talks else (), history, lambda: status[0].status())
     status.append(Repl(assistant, line, printer))
@@ -197,7 +204,7 @@ def _dialog(
 
 
 def _find_model(model: str | None) -> str | Path:
-    """The model to load; the default one is fetched when it is missing."""
+    """Returns the model to load. Fetches the default model if it is missing."""
     default = default_model_path()
     path = default if model is None else Path(model)
     with suppress(OSError):

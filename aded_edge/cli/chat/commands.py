@@ -1,17 +1,15 @@
-"""The /commands of a chat: what each does, in a table.
+"""The /commands of the chat. To add one, write a function and a line in COMMANDS.
 
-Knows an assistant and words to say about it. Does not know how a line is read or an answer
-printed; the repl does.
+Knows the assistant. Does not know how a line is read or an answer printed: the repl does.
 """
 
 from __future__ import annotations
 
 import base64
-import difflib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +18,7 @@ import click
 
 from aded_edge.assistant.export import export_file
 from aded_edge.decode.stats import Stats
-from aded_edge.errors import ConfigError
+from aded_edge.errors import ConfigError, did_you_mean
 from aded_edge.store import Message
 
 from ..output import dim
@@ -36,12 +34,12 @@ SETTABLE: Mapping[str, click.ParamType[Any]] = {
     "seed": click.IntRange(0, 2**32 - 1),
     "max_tokens": click.IntRange(1),
 }
-"""How an answer is sampled: options of the command line, and of /set."""
+"""The sampling settings and their types, for the command line and for /set."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command: its arguments in words, what it does, and the doing."""
+    """A command: its arguments as /help shows them, its description, and its function."""
 
     arguments: str
     about: str
@@ -97,7 +95,7 @@ def _edit(repl: Repl, argument: str) -> None:
     if not argument:
         if not repl.assistant.messages:
             raise ConfigError("nothing was asked yet in this conversation")
-        argument = repl.line.read(repl.assistant.messages[-2].content).strip()
+        argument = repl.line.edit(repl.assistant.messages[-2].content).strip()
     if argument:
         repl.answer(repl.assistant.edit(argument))
 
@@ -120,8 +118,7 @@ def _set(repl: Repl, argument: str) -> None:
         dim(", ".join(f"{key} = {now.get(key, 'default')}" for key in SETTABLE))
         return
     if name not in SETTABLE:
-        near = difflib.get_close_matches(name, SETTABLE, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SETTABLE)}"
+        hint = did_you_mean(name, SETTABLE, f"known: {', '.join(SETTABLE)}")
         raise ConfigError(f"there is no setting {name!r}; {hint}")
     try:
         repl.assistant.sampling[name] = SETTABLE[name].convert(value.strip(), None, None)
@@ -138,7 +135,7 @@ def _copy(repl: Repl, _: str) -> None:
     if not repl.assistant.messages:
         raise ConfigError("there is no answer yet that could be copied")
     answer = repl.assistant.messages[-1].content
-    # OSC 52: the terminal itself fills the clipboard, over ssh and in tmux too.
+    # OSC 52 asks the terminal to fill the clipboard, which works over ssh and in tmux too.
     sys.stderr.write(f"\x1b]52;c;{base64.b64encode(answer.encode()).decode()}\x07")
     sys.stderr.flush()
     dim(f"{len(answer)} characters are in the clipboard, if this terminal allows it")
@@ -175,7 +172,7 @@ def _stats(repl: Repl, _: str) -> None:
 
 
 def lines_about(stats: Stats) -> list[str]:
-    """The last answer and the session so far, in lines."""
+    """Describes the last answer and the session so far, a line each."""
     lines = []
     for label, figures in (("last answer", stats), ("this session", stats.cumulative or stats)):
         speedup = figures.predicted_speedup
@@ -195,7 +192,7 @@ def _save(repl: Repl, argument: str) -> None:
 
 
 def show(messages: list[Message]) -> None:
-    """Prints messages that were said earlier."""
+    """Prints earlier messages."""
     for message in messages:
         dim(f"{'> ' if message.role == 'user' else ''}{message.content}")
         if message.cut == "stopped":
@@ -227,36 +224,34 @@ COMMANDS: Mapping[str, Command] = {
 
 
 def run(repl: Repl, text: str) -> None:
-    """Runs a line that begins with a slash.
+    """Runs a line that starts with a slash.
 
     Raises:
         AdedError: the command is unknown, or cannot do what was asked.
     """
     name, _, argument = text[1:].partition(" ")
     if name not in COMMANDS:
-        near = next(_near(name), None)
-        hint = f"did you mean /{near}?" if near else "/help lists them"
+        known = [f"/{known}" for known in COMMANDS]
+        begun = [command for command in known if name and command.startswith(f"/{name}")]
+        # An exact beginning counts even where it is too short to be similar.
+        near = begun[0] if begun else f"/{name}"
+        hint = did_you_mean(near, begun or known, "/help lists them")
         raise ConfigError(f"no command /{name}; {hint}")
     COMMANDS[name].run(repl, argument.strip())
 
 
-def _near(name: str) -> Iterator[str]:
-    yield from (known for known in COMMANDS if name and known.startswith(name))
-    yield from difflib.get_close_matches(name, COMMANDS, 1)
-
-
 def _needed(argument: str, usage: str) -> str:
     if not argument:
-        raise ConfigError(f"something is missing: {usage}")
+        raise ConfigError(f"an argument is missing: {usage}")
     return argument
 
 
 def _number(argument: str) -> int:
     if not re.fullmatch(r"\d{1,18}", argument):
-        raise ConfigError(f"{argument!r} is no number that could be meant here")
+        raise ConfigError(f"{argument!r} is not a number of at most 18 digits")
     return int(argument)
 
 
 def all_commands() -> list[tuple[str, str]]:
-    """(name, what it does) of all commands."""
+    """Returns name and description of each command."""
     return [(name, command.about) for name, command in COMMANDS.items()]

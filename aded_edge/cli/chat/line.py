@@ -1,10 +1,10 @@
-"""What the user types: one message at a time.
+"""Reads what the user types, one message at a time.
 
-On a terminal by prompt_toolkit: history across runs (Ctrl-R searches it), completion of
-commands, pastes of many lines, and more lines by Esc Enter or a backslash at the end of one.
-Elsewhere by `input`.
+On a terminal, prompt_toolkit reads it: with a history that is kept across runs (Ctrl-R searches
+it), completion of commands, pastes of many lines, and further lines after Esc Enter or a backslash
+at the end of a line. Elsewhere `input` reads it.
 
-Knows keys and files of history. Does not know what a message means.
+Knows keys and the history file. Does not know what a message means.
 """
 
 from __future__ import annotations
@@ -24,10 +24,18 @@ RULE = "Enter sends; Esc Enter, or a backslash at the end of a line, begins anot
 
 
 class Line(Protocol):
-    """Where messages come from."""
+    """A source of messages."""
 
-    def read(self, default: str = "") -> str:
-        """The next message; `default` can be changed first.
+    def read(self) -> str:
+        """Reads the next message.
+
+        Raises:
+            EOFError, KeyboardInterrupt: the user leaves.
+        """
+        ...
+
+    def edit(self, text: str) -> str:
+        """Lets the user change a message, and returns the changed one.
 
         Raises:
             EOFError, KeyboardInterrupt: the user leaves.
@@ -36,30 +44,34 @@ class Line(Protocol):
 
 
 class SimpleLine:
-    """A line of a pipe or of a terminal that can do no more."""
+    """Reads from a pipe, or from a terminal without cursor control."""
 
-    def read(self, default: str = "") -> str:
-        """One line, and those that a backslash adds."""
+    def read(self) -> str:
+        """Reads one line, and a further one after each backslash at the end of a line."""
         lines = [self._line("> ")]
         while lines[-1].endswith("\\"):
             lines[-1] = lines[-1][:-1]
             lines.append(self._line(". "))
         return "\n".join(lines)
 
+    def edit(self, text: str) -> str:
+        """Reads the changed message anew, because the old one cannot be edited here."""
+        return self.read()
+
     def _line(self, prompt: str) -> str:
         if sys.stdout.isatty():
             return input(prompt)
-        click.echo(prompt, nl=False, err=True)  # stdout holds answers and nothing else
+        click.echo(prompt, nl=False, err=True)  # stdout carries answers only
         return input()
 
 
 class PromptLine:
-    """A line of a real terminal.
+    """Reads from a terminal by prompt_toolkit.
 
     Args:
-        commands: (name, what it does) of all commands.
-        history: where earlier messages are kept, None for nowhere.
-        status: gives the text of the line at the bottom.
+        commands: name and description of each command.
+        history: the file that keeps earlier messages; None keeps them in memory only.
+        status: returns the text of the line at the bottom of the screen.
     """
 
     def __init__(
@@ -68,7 +80,7 @@ class PromptLine:
         history: Path | None,
         status: Callable[[], str],
     ) -> None:
-        # Half a second of imports that a pipe does not need.
+        # Imported here because a pipe does not need it and it takes half a second.
         from prompt_toolkit import PromptSession
         from prompt_toolkit.completion import WordCompleter
         from prompt_toolkit.filters import Condition
@@ -91,9 +103,13 @@ class PromptLine:
             style=Style.from_dict({"bottom-toolbar": "noreverse fg:ansibrightblack"}),
         )
 
-    def read(self, default: str = "") -> str:
-        """A message, of as many lines as it has."""
-        return self._session.prompt(default=default)
+    def read(self) -> str:
+        """Reads a message of one line or several."""
+        return self._session.prompt()
+
+    def edit(self, text: str) -> str:
+        """Lets the user change a message on the line."""
+        return self._session.prompt(default=text)
 
     def _begins_a_command(self) -> bool:
         return self._session.default_buffer.text.startswith("/")
@@ -123,7 +139,7 @@ def _keys() -> KeyBindings:
 def open_line(
     commands: Iterable[tuple[str, str]], history: Path | None, status: Callable[[], str]
 ) -> Line:
-    """The best line that this terminal can have."""
+    """Opens a `PromptLine` on a capable terminal, and a `SimpleLine` elsewhere."""
     real = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     if not real:
         return SimpleLine()
@@ -132,5 +148,5 @@ def open_line(
             history.parent.mkdir(parents=True, exist_ok=True)
             history.touch(mode=0o600)
         except OSError:
-            history = None  # a disk that cannot be written stops no chat
+            history = None  # the chat goes on without a history file
     return PromptLine(commands, history, status)

@@ -1,8 +1,7 @@
-"""What the chat prints: answers as they come, and dim lines about them.
+"""Prints answers while they are generated, and describes them.
 
-On a terminal an answer is Markdown, block by block: what is finished is printed for good, the
-block that grows is drawn anew a few times a second. Elsewhere it is the model's text and nothing
-else. Everything about an answer goes to stderr.
+On a terminal an answer is drawn as Markdown, block by block: a finished block is printed once, and
+the growing block is redrawn a few times a second. Elsewhere the model's text is printed unchanged.
 
 Knows terminals and Markdown. Does not know where an answer comes from.
 """
@@ -24,31 +23,31 @@ from rich.text import Text
 from aded_edge.decode.stats import Stats
 
 Think = Literal["dim", "hide"]
-"""What becomes of the model's reasoning between <think> and </think> on a terminal."""
+"""How reasoning between <think> and </think> is shown on a terminal."""
 
 _REDRAW = 0.12
-"""Seconds between two drawings of a block: llama.cpp's threads wait meanwhile."""
+"""Seconds between two redraws of a block. llama.cpp waits while a block is drawn."""
 
 _TAGS = ("<think>", "</think>")
 
 
 class Printer(Protocol):
-    """Where an answer goes, piece by piece."""
+    """Prints one answer, piece by piece."""
 
     def feed(self, piece: str) -> None:
-        """The next piece of the answer."""
+        """Takes the next piece of the answer."""
         ...
 
     def end(self) -> None:
-        """The answer has ended, or was stopped."""
+        """Prints the rest. Called when the answer has ended or was stopped."""
         ...
 
 
 class PlainPrinter:
-    """The text as it comes, for pipes and terminals that can show no more.
+    """Prints the text unchanged, for pipes and for terminals without cursor control.
 
     Args:
-        thoughts: whether what is reasoned is printed too.
+        thoughts: print the model's reasoning too.
     """
 
     def __init__(self, thoughts: bool = True) -> None:
@@ -75,7 +74,12 @@ class PlainPrinter:
 
 
 class MarkdownPrinter:
-    """Markdown on a terminal."""
+    """Draws an answer as Markdown on a terminal.
+
+    Args:
+        console: rich's console for the terminal.
+        think: how the model's reasoning is shown.
+    """
 
     def __init__(self, console: Console, think: Think) -> None:
         self._console = console
@@ -86,12 +90,12 @@ class MarkdownPrinter:
         self._drawn = 0.0
 
     def feed(self, piece: str) -> None:
-        """Draws the growing block, and prints for good what is finished."""
+        """Prints the blocks that are finished and redraws the one that grows."""
         for thought, text in self._split.feed(piece):
             self._add(thought, text)
 
     def end(self) -> None:
-        """Prints what is left."""
+        """Prints the rest of the answer."""
         for thought, text in self._split.rest():
             self._add(thought, text)
         self._finish(self._block)
@@ -130,14 +134,14 @@ class MarkdownPrinter:
 
 
 class Thoughts:
-    """Splits a stream into what is said and what is reasoned; tags may come in pieces."""
+    """Splits a stream into answer and reasoning; a <think> tag may be cut between two pieces."""
 
     def __init__(self) -> None:
         self._held = ""
         self._thinking = False
 
     def feed(self, piece: str) -> Iterator[tuple[bool, str]]:
-        """(is it a thought, text) for all that can be told by now."""
+        """Yields (is it reasoning, text) for all of the text that is certain by now."""
         self._held += piece
         while True:
             tag = _TAGS[self._thinking]
@@ -156,19 +160,19 @@ class Thoughts:
             yield self._thinking, text
 
     def rest(self) -> Iterator[tuple[bool, str]]:
-        """What was held back, because it might have become a tag."""
+        """Yields the text that was held back because it could be the beginning of a tag."""
         held, self._held = self._held, ""
         if held:
             yield self._thinking, held
 
 
 def _begun(text: str, tag: str) -> int:
-    """How much of the end of a text may be the beginning of a tag."""
+    """Returns how many characters at the end of a text may be the beginning of a tag."""
     return next((n for n in range(len(tag) - 1, 0, -1) if text.endswith(tag[:n])), 0)
 
 
 def split_blocks(text: str) -> tuple[str, str]:
-    """The blocks of Markdown that are finished, and the one that still grows."""
+    """Splits Markdown into its finished blocks and the block that still grows."""
     end, fence = 0, ""
     for line in re.finditer(r"[^\n]*\n", text):
         marks = re.match(r"\s{0,3}(`{3,}|~{3,})", line.group())
@@ -180,13 +184,14 @@ def split_blocks(text: str) -> tuple[str, str]:
 
 
 def _begins_anew(rest: str) -> bool:
-    """Whether a block begins here. A list that goes on must not begin to count anew."""
+    """Whether a new block begins here. The next item of a list belongs to the list, or rich would
+    number each item 1."""
     goes_on = re.match(r"[-*+] |\d+[.)] ", rest) or re.fullmatch(r"[-*+\d.)]{1,3}", rest)
     return bool(re.match(r"\S", rest)) and not goes_on
 
 
 def summary(stats: Stats) -> str:
-    """One line about an answer."""
+    """Describes an answer in one line."""
     line = f"{stats.tokens} tokens, {stats.tokens_per_second:.1f} tokens/s, MAT {stats.mat:.2f}"
     if stats.predicted_speedup is not None:
         line += f", {stats.predicted_speedup:.2f}x plain decoding"
@@ -196,7 +201,7 @@ def summary(stats: Stats) -> str:
 
 
 def as_json(answer: str, stats: Stats, interrupted: bool, sources: tuple[str, ...] = ()) -> str:
-    """One answer as a line of JSON."""
+    """Returns an answer and its figures as a line of JSON."""
     figures = {
         "prompt_tokens": stats.prompt_tokens,
         "tokens": stats.tokens,

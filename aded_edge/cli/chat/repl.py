@@ -1,6 +1,7 @@
-"""The repl: reads messages, answers them, until the user leaves.
+"""The read-eval-print loop of the chat: reads messages and answers them until the user leaves.
 
-Joins an assistant, a line to read from and a printer. Does not know what a command does.
+Knows the assistant, the line that messages come from and the printer that answers go to. Does not
+know what a /command does.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ HELP = "/exit leaves, /new begins a conversation, /help lists all; Ctrl-C stops 
 
 
 class Repl:
-    """One user's talk with an assistant.
+    """The loop and its state.
 
     Args:
-        assistant: who answers.
-        line: where messages come from.
-        printer: makes what prints one answer; None for answers as lines of JSON.
+        assistant: answers the messages.
+        line: the source of messages.
+        printer: makes the printer of one answer; None prints each answer as a line of JSON.
 
     Attributes:
-        leaving: the user has had enough.
+        leaving: set by /exit; the loop ends before the next message.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Repl:
         self._printer = printer
 
     def talk(self) -> None:
-        """Reads messages and answers them, until the user leaves."""
+        """Reads messages and answers them until the user leaves."""
         dim(HELP)
         while not self.leaving:
             try:
@@ -57,11 +58,11 @@ class Repl:
                     self.answer(self.assistant.ask(text))
             except AdedError as error:
                 click.echo(f"aded-edge: {error}", err=True)
-            except (KeyboardInterrupt, EOFError):  # at a command's own question
+            except (KeyboardInterrupt, EOFError):  # at a question that a command asks
                 dim("stopped")
 
     def answer(self, stream: Generator[str, None, None]) -> bool:
-        """Prints one answer; False if the user stopped it."""
+        """Prints one answer. Returns False if the user stopped it."""
         said, interrupted = [], False
         printer = self._printer() if self._printer is not None else None
         try:
@@ -79,7 +80,7 @@ class Repl:
         return not interrupted
 
     def status(self) -> str:
-        """Model, context, speed: the line at the bottom."""
+        """Returns the line at the bottom of the screen: model, context and speed."""
         assistant, stats = self.assistant, self.assistant.stats
         used, room = assistant.context
         parts = [assistant.conversation.model, f"context {used} of {room}"]
@@ -93,7 +94,7 @@ class Repl:
 
     def _tell(self, said: list[str], interrupted: bool, json: bool) -> None:
         assistant = self.assistant
-        # Nothing was said: then the last message is another answer's.
+        # An answer without text is not kept, so the last message belongs to an earlier one.
         last = assistant.messages[-1] if said and assistant.messages else None
         if json:
             sources = last.sources if last else ()

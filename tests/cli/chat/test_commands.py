@@ -1,63 +1,50 @@
 """The table of commands, as far as no model is needed."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from aded_edge.cli.chat.commands import COMMANDS, run
+from aded_edge.cli.chat.commands import COMMANDS, lines_about, run
+from aded_edge.decode.stats import Stats
 from aded_edge.errors import ConfigError
 
-ASKED = [
-    "help",
-    "new",
-    "resume",
-    "list",
-    "search",
-    "regen",
-    "edit",
-    "undo",
-    "system",
-    "set",
-    "file",
-    "copy",
-    "remember",
-    "memories",
-    "forget",
-    "stats",
-    "save",
-    "exit",
-]
+README = Path(__file__).parents[3] / "README.md"
 
 
 class Nobody:
     """An assistant that was never asked anything."""
 
     messages = ()
-    sampling = {"temperature": 0.2}  # noqa: RUF012
     search = forget = None
+
+    def __init__(self):
+        self.sampling = {"temperature": 0.2}
 
 
 class Talk:
-    assistant = Nobody()
-    leaving = False
+    """What a command needs of a repl."""
+
+    def __init__(self):
+        self.assistant = Nobody()
+        self.leaving = False
 
 
-def test_there_is_every_command():
-    assert sorted(COMMANDS) == sorted(ASKED)
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    for name in COMMANDS:
-        assert f"/{name}" in readme, f"the README does not name /{name}"
+def test_the_readme_names_every_command_and_no_other():
+    table = README.read_text(encoding="utf-8").split("| in the chat |")[1].split("\n\n")[0]
+    named = re.findall(r"`/(\w+)", table)
+    assert sorted(named) == sorted(COMMANDS)
 
 
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
         ("/nonsense", "no command /nonsense; /help lists them"),
-        ("/serch x", "did you mean /search?"),
-        ("/mem", "did you mean /memories?"),
+        ("/serch x", "did you mean '/search'?"),
+        ("/mem", "did you mean '/memories'?"),
         ("/search", "/search WORDS"),
-        ("/forget x", "'x' is no number"),
-        ("/set temprature 1", "did you mean temperature?"),
+        ("/forget x", "'x' is not a number"),
+        ("/set temprature 1", "did you mean 'temperature'?"),
         ("/set temperature warm", "/set temperature VALUE"),
         ("/set temperature -1", "-1"),
         ("/memories all", "budget N"),
@@ -73,7 +60,6 @@ def test_mistakes_are_answered_with_the_remedy(typed, words):
 
 def test_settings_are_set(capsys):
     talk = Talk()
-    talk.assistant.sampling = {"temperature": 0.2}
     run(talk, "/set top_k 7")
     assert talk.assistant.sampling["top_k"] == 7
     run(talk, "/set")
@@ -84,3 +70,10 @@ def test_leaving():
     talk = Talk()
     run(talk, "/exit")
     assert talk.leaving is True
+
+
+def test_lines_about_a_session():
+    stats = Stats(tokens=11, steps=5, accepted=5, seconds=1.0, cumulative=Stats(tokens=99))
+    last, session = lines_about(stats)
+    assert last.startswith("last answer: 11 tokens, 10.0 tokens/s, MAT 2.00")
+    assert session.startswith("this session: 99 tokens")
