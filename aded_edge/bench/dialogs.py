@@ -1,6 +1,6 @@
-"""Dialogs in the format of Spec-Bench: one JSON object a line with question_id, category, turns.
+"""Dialogs in the format of Spec-Bench: JSON objects with question_id, category and turns.
 
-Knows files. Does not know models, nor what is measured.
+Knows the prompt files of the benchmarks. Does not know models, nor what is measured.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from pathlib import Path
 
 from aded_edge.errors import BenchError
 
+ALL_CATEGORIES = "all"
+"""Name of the row in a result that sums up the dialogs of every category."""
+
 
 @dataclass(frozen=True)
 class Dialog:
-    """One dialog: what the user says, turn by turn."""
+    """One dialog: the user's side of it, turn by turn."""
 
     id: str
     category: str
@@ -23,10 +26,15 @@ class Dialog:
 
 
 def load_dialogs(path: Path, limit: int | None = None) -> list[Dialog]:
-    """Reads dialogs; with a limit, takes them from all categories in turn.
+    """Read a prompt file, one JSON object per line.
+
+    Args:
+        path: the file.
+        limit: number of dialogs to return, taken from the categories in turn, so that a short run
+            covers all of them. None returns every dialog, in the same mixed order.
 
     Raises:
-        BenchError: the file is missing, empty, or has a line that is no dialog.
+        BenchError: the file cannot be read, is empty, or contains a line that is not a dialog.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -34,7 +42,7 @@ def load_dialogs(path: Path, limit: int | None = None) -> list[Dialog]:
         raise BenchError(f"cannot read prompts from {path}: {error}") from error
     dialogs = [_parse(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not dialogs:
-        raise BenchError(f"{path} holds no dialogs; one JSON object a line is needed")
+        raise BenchError(f"{path} contains no dialogs; write one JSON object per line")
     categories: dict[str, list[Dialog]] = {}
     for dialog in dialogs:
         categories.setdefault(dialog.category, []).append(dialog)
@@ -51,6 +59,6 @@ def _parse(path: Path, number: int, line: str) -> Dialog:
         return Dialog(str(row.get("question_id", number)), str(row.get("category", "all")), turns)
     except (ValueError, KeyError, TypeError) as error:
         raise BenchError(
-            f"{path}, line {number} is no dialog ({error}); needed are question_id, category "
-            "and turns"
+            f"{path}, line {number} is not a dialog ({error}); write a JSON object with "
+            "question_id, category and turns"
         ) from error

@@ -1,6 +1,6 @@
-"""The oracle: a drafter that knows the future. Nobody can be faster under the same costs.
+"""The oracle: a drafter that knows the whole answer in advance. It bounds every real drafter.
 
-Knows a cost curve and lengths of answers. Does not know drafts.
+Knows cost curves and lengths of answers. Does not know drafts.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from functools import lru_cache
 
 
 def oracle_seconds(costs: Mapping[int, float], tokens: int) -> float:
-    """The least that evaluations emitting `tokens` tokens can cost.
+    """Compute the least possible cost of the evaluations that emit `tokens` tokens.
 
-    An evaluation of width w emits up to w tokens: its w - 1 drafted ones and the target's own.
+    An evaluation of width w emits up to w tokens: w - 1 accepted draft tokens and the bonus.
 
     Args:
         costs: cost of one evaluation by width, in any unit; width 1 is required.
-        tokens: tokens behind the prompt's own evaluation.
+        tokens: tokens of the answer without the first, which the evaluation of the prompt emits.
+
+    Returns:
+        The cost, in the unit of `costs`.
     """
     return _least(tuple(sorted(costs.items())), max(tokens, 0))[max(tokens, 0)]
 

@@ -1,6 +1,6 @@
-"""A picture of speed: by category and decoder, visit by visit.
+"""Pictures of the speed benchmark: speedup by category and decoder, one panel per visit.
 
-Knows results of the speed benchmark, as they are written. Does not know how they were measured.
+Knows the results that `speed` writes. Does not know how they were measured.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from aded_edge.bench.speed.decoders import AUTO, PLAIN
-from aded_edge.bench.speed.summary import ALL_CATEGORIES, conditions
 from aded_edge.errors import BenchError
 from aded_edge.files import check_picture, save_picture
+
+from .dialogs import ALL_CATEGORIES
+from .speed.decoders import AUTO, PLAIN
+from .speed.summary import describe_conditions
 
 COLOURS = {
     AUTO: "#0072B2",
@@ -27,24 +29,26 @@ COLOURS = {
     "ngram-mod": "#D55E00",
     "ngram-cache": "#8C6D31",
 }
-"""Of Okabe and Ito for the most part: the colour-blind tell them apart too."""
+"""Mostly the palette of Okabe and Ito, which colour-blind readers can tell apart."""
 
 
-def picture(paths: list[Path], png: Path) -> None:
-    """Draws results that were written as JSON.
+def draw_files(paths: list[Path], png: Path) -> None:
+    """Draw results from the JSON files that the speed benchmark wrote.
 
     Raises:
-        BenchError: a file is no result, matplotlib is missing, or the picture cannot be written.
+        BenchError: a file is not a result, matplotlib is missing, or the picture cannot be
+            written.
     """
     check_picture(png)
     draw([_load(path) for path in paths], png)
 
 
 def draw(results: list[dict[str, Any]], png: Path) -> None:
-    """Draws one panel per result and visit.
+    """Draw one panel per result and visit.
 
     Raises:
-        BenchError: there is nothing to draw, or the picture cannot be written.
+        BenchError: the results contain no decoder besides llama_cpp.Llama, or the picture cannot
+            be written.
     """
     from matplotlib.figure import Figure
 
@@ -55,8 +59,11 @@ def draw(results: list[dict[str, Any]], png: Path) -> None:
         if (rows := _rows(result, visit))
     ]
     if not panels:
-        raise BenchError("there is nothing to draw: no decoder was compared with llama_cpp.Llama")
-    # A Figure of its own, not pyplot's: that would look for a screen.
+        raise BenchError(
+            "there is nothing to draw: no decoder was compared with llama_cpp.Llama; name another "
+            "one in --decoders"
+        )
+    # pyplot would look for a screen, a bare Figure does not.
     figure = Figure(figsize=(14, 1.2 + 4.2 * len(panels)), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for axis, (result, visit, rows) in zip(axes, panels, strict=True):
@@ -104,7 +111,7 @@ def _rows(result: dict[str, Any], visit: str) -> list[dict[str, Any]]:
         for row in result["summary"]
         if f"visit {row['visit']}" == visit and row["decoder"] != PLAIN
     ]
-    return sorted(rows, key=lambda row: row["category"] != ALL_CATEGORIES)  # the whole run first
+    return sorted(rows, key=lambda row: row["category"] != ALL_CATEGORIES)  # whole run first
 
 
 def _look(name: str) -> dict[str, Any]:
@@ -118,7 +125,7 @@ def _patch(name: str) -> Any:
 
 
 def _title(results: list[dict[str, Any]]) -> str:
-    lines = [*map(conditions, results)]
+    lines = [*map(describe_conditions, results)]
     lines.append("Bars: ratio of the times of all turns. Lines and dots: quartiles and median.")
     return "\n".join(textwrap.fill(line, 170, break_on_hyphens=False) for line in lines)
 
@@ -131,6 +138,6 @@ def _load(path: Path) -> dict[str, Any]:
         return result
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BenchError(
-            f"{path} is no result of a speed benchmark ({error}); make one with "
+            f"{path} is not a result of the speed benchmark ({error}); make one with "
             "python -m aded_edge bench MODEL --json"
         ) from error

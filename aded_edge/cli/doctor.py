@@ -1,6 +1,6 @@
-"""`doctor`: what a model costs on this machine, measured and printed.
+"""`doctor`: measure what a model costs on this machine, and print it.
 
-Knows tables and bars, and where the costs are kept. Does not know how figures are made.
+Knows tables and bars, and where the costs are stored. Does not know how figures are computed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from aded_edge.bench.doctor import advice as follows
+from aded_edge.bench.doctor import advice as conclusions
 from aded_edge.bench.doctor.examine import TRIED, Findings, examine
-from aded_edge.bench.speed.run import save
-from aded_edge.errors import BenchError
+from aded_edge.bench.results import check_folder, save_result
 from aded_edge.models.resolve import resolve
 from aded_edge.store import Store
 
@@ -30,7 +29,7 @@ BAR = 32
 """Columns of the longest bar."""
 
 _IMPLIED = frozenset(("SSE3", "SSSE3", "AVX", "F16C", "FMA", "BMI2"))
-"""What every CPU with AVX2 has too."""
+"""Features that every CPU with AVX2 has; they are not printed beside it."""
 
 
 @click.command(cls=Command)
@@ -41,23 +40,23 @@ _IMPLIED = frozenset(("SSE3", "SSSE3", "AVX", "F16C", "FMA", "BMI2"))
 def doctor(model: str, store: Path | None, out: Path | None, **running: Any) -> None:
     """Measure what a model costs on this machine, and what drafting can bring there.
 
-    The costs are kept for runs with the same settings, in the place of earlier ones.
+    The costs are stored for later runs with the same settings, and replace earlier ones.
     """
-    if out is not None and not out.parent.is_dir():
-        raise BenchError(f"cannot write {out}: {out.parent} is no folder")
+    if out is not None:
+        check_folder(out)
     with progress_log(), closing(_Progress()) as progress:
         findings = examine(resolve(model), progress=progress, **running)
     to = console()
     show(findings, to)
     if out is not None:
-        save(as_dict(findings), out)
+        save_result(as_dict(findings), out)
         to.print(f"Written to {out}.")
     if store is not None:
         to.print(_keep(findings, store))
 
 
 class _Progress:
-    """A bar that appears when there is something to tell."""
+    """A progress bar that appears with the first step."""
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
@@ -68,41 +67,41 @@ class _Progress:
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """Ends the bar."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 
 
 def as_dict(findings: Findings) -> dict[str, Any]:
-    """All findings, and what follows from them, for JSON."""
+    """Return the findings and the conclusions from them, ready for JSON."""
     costs = findings.costs
-    best = {p: follows.best_width(costs, p) for p in follows.ACCEPTANCES}
+    best = {p: conclusions.best_width(costs, p) for p in conclusions.ACCEPTANCES}
     return {
         **dataclasses.asdict(findings),
         "spread": findings.spread,
         "busy": findings.busy,
         "batched": findings.batched,
-        "break_even": {w: follows.break_even(costs, w) for w in costs if w > 1},
+        "break_even": {w: conclusions.break_even(costs, w) for w in costs if w > 1},
         "best_width": {p: {"width": w, "speed": speed} for p, (w, speed) in best.items()},
-        "oracle": {n: follows.oracle_speed(costs, n) for n in follows.ANSWERS},
-        "advice": follows.advice(findings),
+        "oracle": {n: conclusions.oracle_speed(costs, n) for n in conclusions.ANSWERS},
+        "advice": conclusions.advice(findings),
     }
 
 
 def show(findings: Findings, to: Console) -> None:
-    """Prints all of it."""
+    """Print the findings and the conclusions from them."""
     costs = findings.costs
     to.print(_grid(_about(findings)))
-    to.print("\nWhat an evaluation costs, by width: one token, and the drafted ones behind it")
+    to.print("\nCost of an evaluation by width (one token and the draft tokens after it)")
     to.print(_curve(findings, to.options.ascii_only))
-    to.print("cost: in plain evaluations. pays from: share of drafted tokens that are right.")
-    to.print("\nThe best width, and its speed over plain decoding, by that share")
+    to.print("cost: in plain evaluations. pays from: least share of draft tokens that are right.")
+    to.print("\nThe best width and its speed over plain decoding, by that share")
     to.print(_pays(costs))
-    speeds = [f"{follows.oracle_speed(costs, n):.2f}x in {n}" for n in follows.ANSWERS]
-    to.print(f"No drafter can do more than {', '.join(speeds)} tokens.")
-    to.print("\nMilliseconds, by number of threads (* as now)")
+    speeds = [f"{conclusions.oracle_speed(costs, n):.2f}x in {n}" for n in conclusions.ANSWERS]
+    to.print(f"No drafter can be faster than {', '.join(speeds)} tokens.")
+    to.print("\nMilliseconds by number of threads (* is the number used here)")
     to.print(_threads(findings))
-    advice = follows.advice(findings)
+    advice = conclusions.advice(findings)
     if advice:
         to.print(_grid([("advice", text) for text in advice]))
 
@@ -122,11 +121,11 @@ def _about(f: Findings) -> list[tuple[str, str]]:
     return [
         (
             "model",
-            f"{f.name} ({f.description}), {f.bytes / 1e6:.0f} MB, {f.batched:.0%} of it laid out "
-            "for batches",
+            f"{f.name} ({f.description}), {f.bytes / 1e6:.0f} MB, {f.batched:.0%} of it stored for "
+            "batch kernels",
         ),
         ("cpu", f"{f.cpu}: {', '.join(shown)}"),
-        ("gpu", gpu if f.gpu_build else "not used: this llama.cpp was built without"),
+        ("gpu", gpu if f.gpu_build else "not used: this llama.cpp was built without one"),
         (
             "runs with",
             f"{f.threads} threads, {f.gpu_layers} GPU layers, n_ctx {f.n_ctx}, flash attention "
@@ -142,7 +141,7 @@ def _curve(f: Findings, ascii_only: bool) -> Table:
     table.add_column("", no_wrap=True)
     most = max(f.ratios.values())
     for width, ratio in f.ratios.items():
-        least = follows.break_even(f.costs, width) if width > 1 else None
+        least = conclusions.break_even(f.costs, width) if width > 1 else None
         pays = "" if width == 1 else "never" if least is None else f"{least:.0%}"
         bar = _bar(ratio / most, ascii_only)
         table.add_row(str(width), f"{f.costs[width] * 1e3:.1f}", f"{ratio:.2f}", pays, bar)
@@ -159,9 +158,9 @@ def _bar(share: float, ascii_only: bool) -> str:
 def _pays(costs: dict[int, float]) -> Table:
     table = Table()
     table.add_column("right")
-    for acceptance in follows.ACCEPTANCES:
+    for acceptance in conclusions.ACCEPTANCES:
         table.add_column(f"{acceptance:.0%}", justify="right")
-    best = [follows.best_width(costs, acceptance) for acceptance in follows.ACCEPTANCES]
+    best = [conclusions.best_width(costs, acceptance) for acceptance in conclusions.ACCEPTANCES]
     table.add_row("width", *(str(width) for width, _ in best))
     table.add_row("speed", *(f"{speed:.2f}x" for _, speed in best))
     return table
@@ -181,9 +180,9 @@ def _threads(f: Findings) -> Table:
 
 def _keep(findings: Findings, path: Path) -> str:
     if findings.busy:
-        return f"Not kept in {path}: the machine was busy."
+        return f"Costs not kept in {path}: the machine was busy."
     with Store.open(path) as store:
         if store.read_only:
-            return f"Not kept: {path} is read-only."
+            return f"Costs not kept: {path} is read-only."
         store.save_costs(findings.key, findings.costs, findings.conditions)
     return f"The costs are kept in {path}, for runs with these settings."

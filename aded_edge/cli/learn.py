@@ -1,6 +1,6 @@
-"""`learn`: teaches a model's matrix the texts in files and folders.
+"""`learn`: teach a model's matrix the texts in files and folders.
 
-Knows a progress bar and a summary. Does not know what is text, nor how it is learned.
+Knows a progress bar and a summary. Does not know which files are text, nor how a text is learned.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from aded_edge.errors import ConfigError
 from aded_edge.files import Skipped, find
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
 from aded_edge.models.resolve import resolve
-from aded_edge.teach.learn import PIECE_TOKENS, TextLearner, learn_files
-from aded_edge.teach.lessons import Lessons, load_pupil
+from aded_edge.teach.learn import TextLearner, learn_files
+from aded_edge.teach.lessons import Lessons, load_for_teaching
 
 from .options import STORE, Command
 from .teaching import holdings, until_interrupted
@@ -31,32 +31,30 @@ def learn(context: click.Context, given: tuple[str, ...], store: Path) -> None:
     """Teach a model's matrix the texts in files and folders.
 
     MODEL can be left out if the config file names one. Each text counts once, however often it is
-    learned. Hidden files, installed packages and files that are not UTF-8 text are skipped in
-    folders.
+    learned. In folders, hidden files and folders, installed packages, and files that are not UTF-8
+    text are skipped.
     """
     model, paths = _model_and_paths(given, context.lookup_default("model"))
     skipped = Skipped()
     files = find(paths, skipped)
     with (
-        closing(load_pupil(resolve(model), n_ctx=256)) as llama,
+        closing(load_for_teaching(resolve(model), n_ctx=256)) as llama,
         closing(Lessons(store, model_fingerprint(llama), model_name(llama))) as lessons,
         until_interrupted() as interrupted,
     ):
         learner = TextLearner(llama, lessons)
         with tqdm(total=sum(file.size for file in files), unit="B", unit_scale=True) as bar:
             learn_files(files, learner, skipped, bar.update, interrupted)
-        if learner.tokens > PIECE_TOKENS:
-            lessons.fold()  # so that the next start is quick
     _report(learner, skipped, lessons, store)
     if interrupted():
-        click.echo("stopped: what is named above is kept; the same command goes on from there")
+        click.echo("stopped: the texts counted above are saved; run the command again to go on")
         raise KeyboardInterrupt
     if not learner.learned and not learner.known:
-        raise ConfigError(f"no text in {', '.join(map(str, paths))}; give files of UTF-8 text")
+        raise ConfigError(f"no text in {', '.join(map(str, paths))}; give UTF-8 text files")
 
 
 def _model_and_paths(given: Sequence[str], default: str | None) -> tuple[str, list[Path]]:
-    """Splits the arguments. The first is the model, unless it can only be a text."""
+    """Split the arguments. The first is the model, unless it can only be a text."""
     first = Path(given[0])
     if default is not None and first.exists() and first.suffix.lower() != ".gguf":
         given = [default, *given]

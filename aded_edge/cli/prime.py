@@ -1,4 +1,4 @@
-"""`prime`: lets a model talk to itself, so that its matrix knows how it talks.
+"""`prime`: let a model answer varied openings, so that its matrix learns how it talks.
 
 Knows a progress bar and a summary. Does not know how answers are decoded or learned.
 """
@@ -18,8 +18,8 @@ from aded_edge.llamacpp.prompt import Prompter
 from aded_edge.models.resolve import resolve
 from aded_edge.runtime.options import llama_arguments
 from aded_edge.teach.answers import ParallelAnswers
-from aded_edge.teach.lessons import Lessons, load_pupil
-from aded_edge.teach.prime import Talk, in_template, load_openings, talk
+from aded_edge.teach.lessons import Lessons, load_for_teaching
+from aded_edge.teach.prime import PrimingFigures, load_openings, opening_prompts, run_priming
 
 from .options import MODEL, STORE, Command, FilePath, how_it_runs
 from .teaching import holdings, until_interrupted
@@ -27,9 +27,17 @@ from .teaching import holdings, until_interrupted
 
 @click.command(cls=Command)
 @MODEL
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), required=True, help="How long.")
-@click.option("--sequences", type=click.IntRange(1, 64), default=8, show_default=True)
-@click.option("--openings", type=FilePath, help="Own topics, one a line.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), required=True, help="Duration.")
+@click.option(
+    "--sequences",
+    type=click.IntRange(1, 64),
+    default=8,
+    show_default=True,
+    help="Answers in parallel.",
+)
+@click.option(
+    "--openings", type=FilePath, help="A file with one opening per line. Default: from the package."
+)
 @click.option("--temperature", type=click.FloatRange(0), default=0.8, show_default=True)
 @click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -47,20 +55,20 @@ def prime(
     seed: int,
     **running: Any,
 ) -> None:
-    """Let a model talk to itself, so that its matrix knows how it talks.
+    """Let a model talk to itself, so that its matrix learns how it talks.
 
     The sequences share the context: each holds --ctx / --sequences tokens, but at least 256.
     """
     topics = load_openings(openings)
     with (
-        closing(load_pupil(resolve(model), **llama_arguments(**running))) as llama,
+        closing(load_for_teaching(resolve(model), **llama_arguments(**running))) as llama,
         closing(Lessons(store, model_fingerprint(llama), model_name(llama))) as lessons,
         until_interrupted() as interrupted,
     ):
         target = ParallelTarget(llama, sequences)
         answers = ParallelAnswers(
             target,
-            in_template(Prompter(llama), topics, target.room),
+            opening_prompts(Prompter(llama), topics, target.room),
             most_tokens=max_tokens,
             temperature=temperature,
             seed=seed,
@@ -72,7 +80,7 @@ def prime(
                     bar.set_postfix_str(f"{tokens / seconds:.0f} tokens/s", refresh=False)
                     bar.update(int(seconds) - bar.n)
 
-            said = talk(
+            figures = run_priming(
                 answers,
                 sequences,
                 lessons,
@@ -80,17 +88,19 @@ def prime(
                 progress=progress,
                 interrupted=interrupted,
             )
-    _report(said, sequences, lessons, store)
+    _report(figures, sequences, lessons, store)
     if interrupted():
         raise KeyboardInterrupt
 
 
-def _report(said: Talk, sequences: int, lessons: Lessons, store: Path) -> None:
-    speed = said.tokens / said.seconds
-    line = f"{said.tokens:,} tokens in {said.seconds:.0f} s, {said.answers:,} whole answers"
+def _report(figures: PrimingFigures, sequences: int, lessons: Lessons, store: Path) -> None:
+    speed = figures.tokens / figures.seconds
+    line = (
+        f"{figures.tokens:,} tokens in {figures.seconds:.0f} s, {figures.answers:,} whole answers"
+    )
     line += f": {speed:.1f} tokens/s"
     if sequences > 1:
-        line += f", {speed * said.alone:.1f} times one sequence ({1 / said.alone:.1f})"
+        line += f", {speed * figures.alone:.1f} times one sequence ({1 / figures.alone:.1f})"
     click.echo(line)
-    for line in holdings(lessons, store, said.tokens):
+    for line in holdings(lessons, store, figures.tokens):
         click.echo(line)

@@ -1,6 +1,6 @@
-"""What `learn` and `prime` share: Ctrl-C that cuts nothing in two, and what a store holds now.
+"""Shared by `learn` and `prime`: a Ctrl-C that ends them in order, and a report on the store.
 
-Knows signals and lines. Does not know how anything is taught.
+Knows signals and lines of text. Does not know how a model is taught.
 """
 
 from __future__ import annotations
@@ -14,20 +14,29 @@ from aded_edge.teach.lessons import Lessons
 
 
 def holdings(lessons: Lessons, path: Path, tokens: int) -> Iterator[str]:
-    """What a store holds after it was taught `tokens`, and whether that is all, in lines."""
+    """Describe in lines what a store contains, and whether it had room for all it was taught.
+
+    Args:
+        lessons: the model's part of the store.
+        path: the store's file.
+        tokens: number of tokens that it was taught.
+    """
     held = lessons.drafter.everything()
     if tokens > len(held.tokens):
-        yield f"the log of copied spans is full at {len(held.tokens):,} tokens: the latest stay"
+        yield f"the log of copied spans is full at {len(held.tokens):,} tokens: it keeps the latest"
     contexts, most = len(held.rows.keys), lessons.drafter.matrix.max_contexts
-    if contexts >= most * 3 // 4:  # of what is full the rarest quarter is dropped
-        yield f"the matrix is full at {most:,} contexts: the oldest and rarest make way"
+    if contexts >= most * 3 // 4:  # a full matrix drops its rarest quarter
+        yield f"the matrix is full at {most:,} contexts: it drops the oldest and rarest"
     size = path.stat().st_size / 1e6
     yield f"the matrix holds {contexts:,} contexts; the store, {path}, {size:.1f} MB"
 
 
 @contextmanager
 def until_interrupted() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks to stop, so that nothing is cut in two; a second one stops at once."""
+    """Yield a function that tells whether Ctrl-C was pressed, so that the caller can end in order.
+
+    A second Ctrl-C raises KeyboardInterrupt at once.
+    """
     asked: list[int] = []
 
     def ask(number: int, frame: object) -> None:

@@ -1,9 +1,9 @@
-"""Answers that decode in step: one token for each in every evaluation.
+"""Parallel decoding of answers: every evaluation adds one token to each of them.
 
-That costs far less than an evaluation for each token. What a drafter learns of it is what a chat
-would have taught: the tokens chosen, and the target's likeliest candidates at every one.
+This costs far less than one evaluation per token. A drafter learns from it what it would learn in
+a chat: the chosen tokens, and the target's likeliest candidates at each of them.
 
-Knows answers and a target that holds several texts. Does not know llama.cpp, files, or time.
+Knows answers and a target with several sequences. Does not know llama.cpp, files, or time.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from aded_edge.llamacpp.parallel import ParallelTarget
 from aded_edge.llamacpp.prompt import common_prefix
 
 TOP_K = 40
-"""Tokens that are sampled from, as in a chat."""
-
+"""Number of the likeliest tokens from which one is sampled, as in a chat."""
 
 _NOTHING = np.empty(0, np.int32)
 
 
 @dataclass
 class RunningAnswer:
-    """An answer under way.
+    """An answer that is being decoded.
 
     Attributes:
         prompt: int32 (n,), the opening in the model's chat template.
-        known: tokens of it that are evaluated already.
-        tokens: what the model has said so far.
-        tops, probs: its likeliest candidates at each of these tokens, (CANDIDATES,) each.
+        known: number of the prompt's first tokens that are in the KV cache already.
+        tokens: tokens of the answer so far.
+        tops, probs: int32 and float32 (CANDIDATES,) for each of these tokens: the target's
+            likeliest candidates there, and their probabilities.
     """
 
     prompt: Int32Array
@@ -46,13 +46,13 @@ class RunningAnswer:
 
     @property
     def waiting(self) -> Int32Array:
-        """int32 (n,): what is not evaluated yet."""
+        """int32 (n,): tokens that must be evaluated next."""
         if self.tokens:
             return np.asarray(self.tokens[-1:], np.int32)
         return self.prompt[self.known :]
 
     def teach(self, drafter: AdaptiveDrafter) -> None:
-        """Learns the answer as a text of its own; the prompt is context only."""
+        """Let a drafter learn the answer as one text; the prompt only serves as context."""
         if not self.tokens:
             return
         start = len(self.prompt)
@@ -64,7 +64,7 @@ class RunningAnswer:
             Step(
                 draft=DraftTree.empty(),
                 parents=text[:0],
-                emitted=text[:0],  # read above
+                emitted=text[:0],  # drafter.read() has learned the tokens already
                 befores=befores,
                 lasts=text[behind],
                 top_tokens=np.stack(self.tops),
@@ -76,20 +76,21 @@ class RunningAnswer:
 def sample(
     tokens: Int32Array, probs: Float32Array, temperature: float, random: np.random.Generator
 ) -> Int32Array:
-    """Chooses a token of each row.
+    """Sample one token per row.
 
     Args:
-        tokens, probs: (rows, k), the candidates, likeliest first.
+        tokens: int32 (rows, k), candidates, likeliest first.
+        probs: float32 (rows, k), their probabilities at temperature 1.
         temperature: 0 takes the likeliest.
-        random: decides.
+        random: source of randomness.
 
     Returns:
-        int32 (rows,).
+        int32 (rows,), the chosen tokens.
     """
     draws = random.random((len(tokens), 1))
     if temperature == 0:
         return tokens[:, 0]
-    # From the likeliest on: no temperature, however low, makes 0 of all of them.
+    # Relative to the likeliest, whose share is 1: a low temperature cannot round all shares to 0.
     shares = (probs / probs[:, :1]).astype(np.float64) ** (1.0 / temperature)
     sums = np.cumsum(shares, axis=1)
     chosen = np.sum(sums[:, :-1] <= draws * sums[:, -1:], axis=1)
@@ -98,19 +99,19 @@ def sample(
 
 
 class ParallelAnswers:
-    """Answers that decode in step.
+    """Answers that are decoded in parallel; a finished one makes room for the next prompt.
 
     Args:
-        target: evaluates them.
-        prompts: given out in turn, in a new order each time round.
-        most_tokens: of one answer.
+        target: evaluates the answers.
+        prompts: int32 (n,) each. When all are used they start again, in a new random order.
+        most_tokens: bound of one answer.
         temperature: of the sampling.
         seed: of the sampling, and of the order of the prompts.
 
     Attributes:
-        sequences: how many answers there are at once.
-        tokens: how many were made.
-        answers: how many were finished.
+        sequences: number of answers at a time; may be changed between steps.
+        tokens: number of tokens generated so far.
+        answers: number of answers finished so far.
     """
 
     def __init__(
@@ -131,10 +132,10 @@ class ParallelAnswers:
         self._random = np.random.default_rng(seed)
         self._prompts = self._in_turn(prompts)
         self._running: dict[int, RunningAnswer] = {}
-        self._last: dict[int, Int32Array] = {}  # the prompt that each sequence holds
+        self._last: dict[int, Int32Array] = {}  # the last prompt of each sequence
 
     def step(self, drafter: AdaptiveDrafter) -> None:
-        """Adds a token to every answer; the drafter learns those that end with it."""
+        """Add a token to every answer; the drafter learns the answers that end with it."""
         for sequence in range(self.sequences):
             if sequence not in self._running:
                 self._running[sequence] = self._begin(sequence)
@@ -154,13 +155,13 @@ class ParallelAnswers:
         self.tokens += len(answers)
 
     def end(self, drafter: AdaptiveDrafter) -> None:
-        """Learns the answers under way, as far as they have come."""
+        """Let the drafter learn the unfinished answers, and drop them."""
         for answer in self._running.values():
             answer.teach(drafter)
         self._running = {}
 
     def _begin(self, sequence: int) -> RunningAnswer:
-        # What all prompts begin with, a system message perhaps, is evaluated once.
+        # A common prefix of prompts, such as a system message, stays in the KV cache.
         prompt, last = next(self._prompts), self._last.get(sequence, _NOTHING)
         known = common_prefix(last, prompt[:-1])
         self._target.cut(sequence, known)
@@ -168,8 +169,8 @@ class ParallelAnswers:
         return RunningAnswer(prompt, known)
 
     def _ended(self, answer: RunningAnswer) -> bool:
-        said = len(answer.tokens)
-        full = said >= self._most_tokens or len(answer.prompt) + said >= self._target.room
+        length = len(answer.tokens)
+        full = length >= self._most_tokens or len(answer.prompt) + length >= self._target.room
         return full or self._target.ends(answer.tokens[-1])
 
     def _in_turn(self, prompts: list[Int32Array]) -> Iterator[Int32Array]:

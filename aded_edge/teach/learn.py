@@ -1,10 +1,10 @@
-"""`learn`: the texts of files and folders become part of a model's matrix.
+"""Teach a model's matrix the texts of files and folders.
 
-Each text counts once, by its content: a piece of what was learned and the digests of the texts
-in it are kept in one transaction.
+Each text counts once: texts are known by the digest of their content, and a piece of the matrix
+and the digests of its texts are written in one transaction.
 
-Knows a tokenizer. Does not know what is text, evaluates nothing, and does not know what the matrix
-makes of it.
+Knows a tokenizer. Does not know which files are text (`aded_edge.files`), nor what the matrix does
+with the tokens. Evaluates nothing.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from aded_edge.store import LearnedText
 from .lessons import Lessons
 
 PIECE_TOKENS = 200_000
-"""Tokens that are kept in one transaction, about: what a killed process loses at most."""
+"""A transaction has about this many tokens. It is the most that a killed process loses."""
 
 _TOKENIZED_BYTES = 1 << 14
-"""Given to the tokenizer at a time: llama-cpp-python tokenizes a longer text twice, first to
-learn how many tokens it has."""
+"""Bytes given to the tokenizer at a time. llama-cpp-python tokenizes longer texts twice, because
+its first buffer is too small for them."""
 
 
 class _Text(NamedTuple):
@@ -40,16 +40,16 @@ class _Text(NamedTuple):
 
 
 class TextLearner:
-    """Tokenizes texts and keeps them, piece by piece.
+    """Tokenizes texts and writes them to a store, piece by piece.
 
     Args:
-        llama: whose tokenizer is used.
-        lessons: where they are kept.
+        llama: has the tokenizer.
+        lessons: the model's part of the store.
 
     Attributes:
-        learned: files with a text that was new and is kept.
+        learned: files with a text that was new and is written.
         known: files with a text that was known already.
-        tokens: how many are kept.
+        tokens: number of tokens written.
     """
 
     def __init__(self, llama: Llama, lessons: Lessons) -> None:
@@ -62,13 +62,22 @@ class TextLearner:
         self.tokens = 0
 
     def read(self, path: Path, data: bytes, text: str) -> None:
-        """Learns a text, if its bytes are new."""
+        """Learn a text unless it is known.
+
+        Args:
+            path: the file that it is from.
+            data: its bytes, by which it is known.
+            text: the same as a string.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
         digest = hashlib.sha256(data).hexdigest()
         if digest in self._piece or self._lessons.known([digest]):
             self.known.add(path)
             return
         tokens = self._tokenize(text.encode())
-        # A name that is no UTF-8 holds surrogates, which SQLite refuses.
+        # A file name that is not UTF-8 contains surrogates, which SQLite refuses.
         name = os.fsencode(path.absolute()).decode("utf-8", "replace")
         self._piece[digest] = _Text(path, LearnedText(digest, name, len(tokens)), tokens)
         self._piece_tokens += len(tokens)
@@ -76,7 +85,11 @@ class TextLearner:
             self.save()
 
     def save(self) -> None:
-        """Keeps the texts read since the last call, each once."""
+        """Write the texts read since the last call, each once.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
         piece, self._piece, self._piece_tokens = self._piece, {}, 0
         while piece:
             drafter = AdaptiveDrafter(keep_news=True)
@@ -87,9 +100,19 @@ class TextLearner:
                 self.learned.update(text.path for text in piece.values())
                 self.tokens += sum(text.noted.tokens for text in piece.values())
                 return
-            # Another process learned one of them meanwhile: the piece is made anew without it.
+            # Another process has just learned one of the texts: try again without it.
             for digest in self._lessons.known(piece):
                 self.known.add(piece.pop(digest).path)
+
+    def finish(self) -> None:
+        """Write the rest; put one part in the place of several, which load more slowly.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        self.save()
+        if self.tokens > PIECE_TOKENS:
+            self._lessons.fold()
 
     def _tokenize(self, data: bytes) -> Int32Array:
         tokens: list[int] = []
@@ -108,14 +131,14 @@ def learn_files(
     progress: Callable[[int], object],
     interrupted: Callable[[], bool],
 ) -> None:
-    """Learns the texts in files, until interrupted; what was read by then is kept.
+    """Learn the texts of files; after an interruption, write those read so far.
 
     Args:
-        files: as `files.find` gives them.
-        learner: gets their texts.
-        skipped: gets what is passed over.
+        files: from `files.find`.
+        learner: learns the texts.
+        skipped: counts the files that are passed over.
         progress: called with the number of bytes done since its last call.
-        interrupted: asked between two texts.
+        interrupted: called between two texts; True ends the loop.
 
     Raises:
         StoreError: the store cannot be written.
@@ -123,7 +146,7 @@ def learn_files(
     for file in files:
         if not interrupted():
             _learn_file(file, learner, skipped, progress, interrupted)
-    learner.save()
+    learner.finish()
 
 
 def _learn_file(
@@ -139,7 +162,7 @@ def _learn_file(
             text = readable(data)
             if text is None:
                 skipped.counts["no text"] += 1
-                break  # nothing more is read of a binary file
+                break  # skip the rest of a binary file
             if text.strip():
                 learner.read(file.path, data, text)
             else:

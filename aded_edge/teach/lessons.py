@@ -1,6 +1,7 @@
-"""One model's part of a store while it is taught: every trouble is raised.
+"""One model's part of a store while the model is taught, and the model itself.
 
-Knows parts and their sum. Does not know what is taught.
+Knows parts and their sum. Does not know what is taught. Unlike a chat, which goes on without its
+store, it raises every error: without the store, teaching is useless.
 """
 
 from __future__ import annotations
@@ -21,25 +22,26 @@ from aded_edge.runtime.warm_up import WarmUp
 log = logging.getLogger("aded_edge")
 
 MOST_TOKENS = 1 << 20
-"""Lessons hold many tokens: with more than this in parts beside the sum they are folded too."""
+"""Parts are replaced by their sum when those not yet in a sum have more tokens than this."""
 
 PATIENCE = 30.0
-"""Seconds that a lesson waits while another process writes: there is nobody to keep waiting."""
+"""Seconds to wait while another process writes. A chat waits for a shorter time, because its user
+waits too."""
 
 
 class Lessons:
-    """One model's memory while it is taught: written part by part, and every trouble is raised.
+    """One model's part of a store, to which learned parts are added.
 
     Args:
         path: the store's file.
-        fingerprint: what tells the model from others.
-        name: what people call it.
+        fingerprint: of the model.
+        name: of the model, for people.
 
     Attributes:
-        drafter: knows all that was learned about the model so far.
+        drafter: knows everything in the store about the model. `fold` and `add` may replace it.
 
     Raises:
-        StoreError: the store cannot be opened, or not written.
+        StoreError: the store cannot be opened, or is read-only.
     """
 
     def __init__(self, path: Path, fingerprint: str, name: str) -> None:
@@ -47,7 +49,7 @@ class Lessons:
         try:
             if self._store.read_only:
                 raise StoreError(
-                    f"{path} is read-only, so nothing that is learned could be kept; make it and "
+                    f"{path} is read-only, so nothing that is learned could be saved; make it and "
                     "its folder writable, or give another path"
                 )
             self._model = self._store.model(fingerprint, name)
@@ -57,18 +59,18 @@ class Lessons:
             raise
 
     def known(self, digests: Iterable[str]) -> set[str]:
-        """Which of these SHA-256 digests are those of texts learned before, by any process."""
+        """Return those of the SHA-256 digests whose texts any process has learned before."""
         return self._model.known(digests)
 
     def add(self, learned: Learned, texts: Sequence[store.LearnedText] = ()) -> bool:
-        """Keeps what was learned, as a whole or not at all.
+        """Write a learned part, as a whole or not at all.
 
         Args:
-            learned: a part.
-            texts: what it was learned from, if that must count once.
+            learned: the part.
+            texts: the texts that it was learned from, each of which must count only once.
 
         Returns:
-            False if one of the texts was learned meanwhile: then nothing was kept.
+            False if another process has learned one of the texts; then nothing was written.
 
         Raises:
             StoreError: the store cannot be written.
@@ -84,20 +86,20 @@ class Lessons:
         return True
 
     def fold(self) -> None:
-        """Puts the sum of all parts in their place; `drafter` may be another one afterwards.
+        """Replace all parts in the store by their sum; `drafter` may be another one afterwards.
 
         Raises:
             StoreError: the store cannot be written.
         """
         part = self._model.replace(self._parts, part_from_learned(self.drafter.everything()))
         if part is None:
-            # Another process was first, and what it put there is not known here.
+            # Another process has replaced the parts by a sum with more in it: load that one.
             self.drafter, self._parts, self._unfolded = self._load()
         else:
             self._parts, self._unfolded = [part], 0
 
     def close(self) -> None:
-        """Closes the store."""
+        """Close the store."""
         self._store.close()
 
     def _load(self) -> tuple[AdaptiveDrafter, list[int], int]:
@@ -107,22 +109,26 @@ class Lessons:
         drafter = AdaptiveDrafter()
         for part in learned:
             drafter.absorb(learned_from_part(part))
-        # The first is the sum, if there is one: sums stand where their oldest part stood.
+        # The first part is the sum if there is one: a sum takes the place of its oldest part.
         return drafter, parts, sum(len(part.tokens) for part in learned[1:])
 
 
-def load_pupil(model: Path, **settings: Any) -> Llama:
-    """A model that is taught and drafts nothing meanwhile; the kernels are ready.
+def load_for_teaching(model: Path, **settings: Any) -> Llama:
+    """Load a model that drafts nothing, and wait until the kernels are compiled.
+
+    Args:
+        model: a GGUF file.
+        **settings: arguments of `Llama`.
 
     Raises:
-        ModelError: it cannot be loaded, or could never draft what it is taught.
+        ModelError: the model cannot be loaded, or can never draft what it is taught.
     """
     warm_up = WarmUp()
-    # All of it: of the vocabulary alone llama.cpp gives no width, and so another fingerprint.
+    # Not vocab_only: then llama.cpp does not know the model's width, and the fingerprint differs.
     llama = Llama(model, drafting="off", store=None, **{"verbose": False, **settings})
     why = why_plain(llama)
     if why is not None:
         llama.close()
-        raise ModelError(f"{model} has no use for a matrix: {why}")
+        raise ModelError(f"{model} cannot use a matrix: {why}")
     warm_up.wait()
     return llama

@@ -1,7 +1,7 @@
-"""`prime`: the model answers varied openings, many at once, and its matrix learns how it talks.
+"""Prime a model's matrix: the model answers varied openings, and the matrix learns the answers.
 
 Knows openings and the clock. Does not know how answers are decoded (`answers.py`), nor how the
-matrix is kept.
+matrix is stored.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from .answers import ParallelAnswers
 from .lessons import Lessons
 
 SAVE_SECONDS = 30.0
-"""How often what was learned is kept: what a killed process loses at most."""
+"""Seconds between two writes to the store. They are the most that a killed process loses."""
 
 ALONE = 8
-"""Evaluations in which the first answer is alone, to know what many at once bring."""
+"""Evaluations at the start with one answer alone, to measure how much several at a time save."""
 
 _LEAST_ANSWER = 16
-"""Tokens that the room of a sequence must leave behind the longest opening."""
+"""Tokens that a sequence must have left for the answer, after the longest opening."""
 
 
 def load_openings(path: Path | None) -> list[str]:
-    """One opening a line; without a path, those of the package.
+    """Read openings, one per line, by default from the file in this package.
 
     Raises:
         ConfigError: the file cannot be read, or is empty.
@@ -45,22 +45,30 @@ def load_openings(path: Path | None) -> list[str]:
         raise ConfigError(f"cannot read openings from {path}: {error}") from error
     openings = [line.strip() for line in lines if line.strip()]
     if not openings:
-        raise ConfigError(f"{path} holds no openings; write one a line")
+        raise ConfigError(f"{path} contains no openings; write one per line")
     return openings
 
 
-def in_template(prompter: Prompter, openings: list[str], room: int) -> list[Int32Array]:
-    """The openings as prompts of the model.
+def opening_prompts(prompter: Prompter, openings: list[str], room: int) -> list[Int32Array]:
+    """Put openings into the model's chat template.
+
+    Args:
+        prompter: of the model.
+        openings: what the user says first.
+        room: tokens of one sequence.
+
+    Returns:
+        int32 (n,), the prompt's tokens, for each opening.
 
     Raises:
-        PromptError: one leaves no room for an answer.
+        PromptError: an opening leaves no room for an answer.
     """
     prompts = []
     for opening in openings:
         tokens = prompter.tokens([{"role": "user", "content": opening}])
         if len(tokens) + _LEAST_ANSWER > room:
             raise PromptError(
-                f"the opening {opening[:40]!r} needs {len(tokens)} tokens and a sequence holds "
+                f"the opening {opening[:40]!r} has {len(tokens)} tokens and a sequence holds "
                 f"{room}; give a larger --ctx, which all sequences share, or fewer --sequences"
             )
         prompts.append(np.asarray(tokens, np.int32))
@@ -68,14 +76,14 @@ def in_template(prompter: Prompter, openings: list[str], room: int) -> list[Int3
 
 
 @dataclass(frozen=True)
-class Talk:
-    """What came of letting a model talk.
+class PrimingFigures:
+    """Figures of one run.
 
     Attributes:
-        tokens: how many it said.
-        answers: how many of its answers are whole.
-        seconds: how long that took.
-        alone: seconds of an evaluation with one answer alone.
+        tokens: number of tokens generated.
+        answers: number of answers finished.
+        seconds: duration.
+        alone: seconds of one evaluation with a single answer.
     """
 
     tokens: int
@@ -84,7 +92,7 @@ class Talk:
     alone: float
 
 
-def talk(
+def run_priming(
     answers: ParallelAnswers,
     sequences: int,
     lessons: Lessons,
@@ -92,16 +100,18 @@ def talk(
     *,
     progress: Callable[[float, int], object],
     interrupted: Callable[[], bool],
-) -> Talk:
-    """Lets the model talk for some seconds; what it says is kept twice a minute.
+) -> PrimingFigures:
+    """Let a model answer openings for some time, and write what is learned every SAVE_SECONDS.
 
     Args:
-        answers: decodes them.
-        sequences: how many answers there are at once, once it is known what one costs alone.
-        lessons: what is learned is kept there.
-        seconds: how long.
-        progress: called after each evaluation with the seconds gone and the tokens said.
-        interrupted: asked before each evaluation.
+        answers: decodes the answers.
+        sequences: number of answers at a time, after ALONE evaluations with a single one.
+        lessons: the model's part of the store.
+        seconds: how long to go on; at least one evaluation is done.
+        progress: called after each evaluation with the seconds since the start and the number of
+            tokens so far.
+        interrupted: called before each evaluation; True ends the run, and what is learned is
+            written.
 
     Raises:
         StoreError: the store cannot be written.
@@ -123,4 +133,4 @@ def talk(
         progress(now - began, answers.tokens)
     answers.end(drafter)
     lessons.add(drafter.take_news().learned())
-    return Talk(answers.tokens, answers.answers, now - began, median(alone))
+    return PrimingFigures(answers.tokens, answers.answers, now - began, median(alone))

@@ -6,7 +6,6 @@ import pytest
 
 from aded_edge.bench.dialogs import load_dialogs
 from aded_edge.errors import BenchError
-from aded_edge.llamacpp.prompt import Prompter
 
 
 def write(path, *rows):
@@ -55,16 +54,3 @@ def test_a_missing_or_binary_file_is_named(tmp_path):
     (tmp_path / "b.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BenchError, match=r"b\.jsonl"):
         load_dialogs(tmp_path / "b.jsonl")
-
-
-def test_the_prompt_is_what_the_model_s_own_template_makes(model_path):
-    from aded_edge import Llama
-
-    with Llama(str(model_path), n_ctx=512, drafting="off", verbose=False) as llama:
-        prompter = Prompter(llama)
-        tokens = prompter.tokens([{"role": "user", "content": "Hello there."}])
-        llama.create_chat_completion(
-            [{"role": "user", "content": "Hello there."}], max_tokens=1, temperature=0.0
-        )
-        assert llama.input_ids[: len(tokens)].tolist() == tokens
-        assert prompter.text(tokens[-3:])

@@ -1,6 +1,6 @@
-"""What follows from the costs of a model: what drafting can bring, and what would help.
+"""Conclusions from the costs of a model: what drafting can bring, and what would make it faster.
 
-Knows findings. Measures nothing.
+Knows findings. Does not measure, nor print.
 """
 
 from __future__ import annotations
@@ -13,46 +13,77 @@ from aded_edge.bench.oracle import oracle_seconds
 from .examine import TRIED, Findings, Times
 
 ACCEPTANCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
-"""Shares of drafted tokens that the model confirms, of which the best width is told."""
+"""Shares of draft tokens that are confirmed, for which the report has the best width."""
 
 ANSWERS = (16, 64, 192)
-"""Lengths of answers of which the oracle is told."""
+"""Lengths of answers, in tokens, for which the report has the oracle's speed."""
 
 BETTER = 1.05
-"""Less than this is no reason for advice."""
+"""Least speedup by another number of threads for which that is advised."""
+
+STEEP = 1.5
+"""Cost of width 2, in units of width 1, above which another quantisation is advised."""
+
+MOSTLY_BATCHED = 0.25
+"""Share of the weights with batch kernels above which no other quantisation is advised."""
 
 
 def chain_tokens(acceptance: float, width: int) -> float:
-    """Tokens that an evaluation of a chain emits, if each token is confirmed with `acceptance`."""
+    """Compute the expected tokens of one evaluation of a chain of drafted tokens.
+
+    Args:
+        acceptance: probability that a draft token is confirmed if the ones before it are.
+        width: tokens of the evaluation, the root included.
+    """
     return sum(acceptance**depth for depth in range(width))
 
 
 def best_width(costs: Mapping[int, float], acceptance: float) -> tuple[int, float]:
-    """The width with the most tokens per second, and its speed over plain decoding."""
+    """Find the width with the most tokens per second.
+
+    Args:
+        costs: width -> cost of one evaluation.
+        acceptance: probability that a draft token is confirmed.
+
+    Returns:
+        The width, and its speed in units of plain decoding.
+    """
     speeds = {w: chain_tokens(acceptance, w) * costs[1] / cost for w, cost in costs.items()}
     width = max(speeds, key=lambda w: (speeds[w], -w))
     return width, speeds[width]
 
 
 def break_even(costs: Mapping[int, float], width: int) -> float | None:
-    """The least acceptance at which this width is no slower than plain; None if there is none."""
+    """Find the least acceptance at which a width is as fast as plain decoding.
+
+    Returns:
+        The acceptance, or None if the width is slower even when every token is confirmed.
+    """
     ratio = costs[width] / costs[1]
     if ratio > width:
         return None
     low, high = 0.0, 1.0
-    for _ in range(40):
+    for _ in range(40):  # bisection: chain_tokens grows with the acceptance
         middle = (low + high) / 2
         low, high = (low, middle) if chain_tokens(middle, width) >= ratio else (middle, high)
     return high
 
 
 def oracle_speed(costs: Mapping[int, float], tokens: int) -> float:
-    """What a drafter that knows the future would reach, over plain decoding."""
+    """Compute the oracle's speed for an answer of this length, in units of plain decoding."""
     return tokens * costs[1] / oracle_seconds(costs, tokens)
 
 
 def fastest_threads(times: Times, current: int, width: int) -> tuple[int, float]:
-    """The best number of threads and how much faster than the present one, round against round."""
+    """Find the number of threads with the fastest evaluations of a width.
+
+    Each round is compared with the same round of the current number, because the machine may slow
+    down between rounds.
+
+    Returns:
+        The number of threads, and its speed in units of the current one's: the current number and
+        1.0 if no other is more than BETTER times as fast.
+    """
     present = times[current][width]
     speeds = {
         count: median(now / other for now, other in zip(present, of[width], strict=True))
@@ -63,7 +94,7 @@ def fastest_threads(times: Times, current: int, width: int) -> tuple[int, float]
 
 
 def advice(findings: Findings) -> list[str]:
-    """What would help, a sentence or two each; mostly nothing."""
+    """Return what would make the model faster here, one or two sentences each; often nothing."""
     checks = (_busy, _threads, _quantisation, _gpu)
     return [text for check in checks if (text := check(findings))]
 
@@ -73,8 +104,8 @@ def _busy(f: Findings) -> str | None:
         return None
     return (
         f"The machine was busy: others used {f.others:.1f} of {f.cores} cores, and an evaluation "
-        f"usually took {f.spread:.2f} times its fastest. These figures may be wrong: close what "
-        "computes, and run this once more."
+        f"usually took {f.spread:.2f} times its fastest. These figures may be wrong: close other "
+        "programs that compute, and run this again."
     )
 
 
@@ -100,12 +131,12 @@ def _threads(f: Findings) -> str | None:
 def _quantisation(f: Findings) -> str | None:
     cpu = f.features.get("CPU", [])
     fits = "REPACK" in cpu and ("AVX2" in cpu or {"NEON", "DOTPROD"} <= set(cpu))
-    steep = f.ratios.get(2, 1.0) > 1.5
-    if not fits or not steep or f.batched > 0.25 or not f.buffers:
+    steep = f.ratios.get(2, 1.0) > STEEP
+    if not fits or not steep or f.batched > MOSTLY_BATCHED or not f.buffers:
         return None
     return (
-        f"Two rows cost {f.ratios[2]:.1f} times one: llama.cpp has no batch kernels for most of "
-        "these weights on this CPU, as it has for Q4_0. A Q4_0 file, or one made by "
+        f"Two rows cost {f.ratios[2]:.1f} times one: on this CPU llama.cpp has no batch kernels "
+        "for most of these weights, but it has some for Q4_0. A Q4_0 file, or one made by "
         "scripts/requantise.py MODEL OUT, should be faster, most of all in wide evaluations. Its "
         "answers differ a little."
     )
@@ -115,8 +146,8 @@ def _gpu(f: Findings) -> str | None:
     if f.gpu is None or (f.gpu_build and f.gpu_layers != 0):
         return None
     if f.gpu_build:
-        return "The model ran on the CPU and a GPU is there: try --gpu-layers -1."
+        return "This machine has a GPU, but the model ran on the CPU: try --gpu-layers -1."
     return (
-        f"A GPU is there and this llama.cpp was built without it: "
+        f"This machine has a GPU, but this llama.cpp was built without support for it: "
         f'CMAKE_ARGS="-DGGML_{f.gpu.upper()}=on" scripts/chat builds it anew.'
     )

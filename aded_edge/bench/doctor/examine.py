@@ -1,12 +1,11 @@
-"""What a model costs on this machine: measured, and asked of llama.cpp and the system.
+"""Examine a model on this machine: measure its evaluations, and collect facts about both.
 
-Knows a model under its settings, and the machine as far as it can be asked. Does not know what
-follows from that, nor how it is shown.
+Knows a model under given settings, and what llama.cpp and the system say about the machine. Does
+not know what to conclude from the findings, nor how they are shown.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import psutil
 
 from aded_edge.decode.cost_curve import measure
 from aded_edge.errors import ModelError
@@ -25,52 +26,57 @@ from aded_edge.runtime.costs import chain_evaluation
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import default_threads
 
-from .machine import OtherProcesses, features, thread_counts, visible_gpu, weight_buffers
+from .probe import OtherProcesses, features, thread_counts, visible_gpu, weight_buffers
 
 CURVE_SECONDS = 4.0
-"""What measuring the cost curve may take, about: once for all widths, once for narrow ones. It is
-longer than a chat takes, as the result is kept."""
+"""Rough time for one measurement of the cost curve. There are two: all widths, then narrow ones. A
+chat measures for a shorter time; the doctor's costs are kept and used by later chats."""
 
 NARROW = 16
-"""The widest of the narrow ones."""
+"""The widest of the narrow widths, which are measured twice because drafts mostly have them."""
 
 TRIED = (1, 8)
-"""Widths at which numbers of threads are compared: decoding plainly, and checking a draft."""
+"""Widths at which numbers of threads are compared: plain decoding, and an evaluated draft."""
 
 ROUNDS = 9
-"""The most rounds of that comparison."""
+"""Rounds of that comparison at most."""
+
+LEAST_ROUNDS = 3
+"""Rounds of that comparison at least."""
 
 TRY_SECONDS = 5.0
-"""What it may take, about: there are three rounds in any case."""
+"""Rough time for that comparison, once there were LEAST_ROUNDS."""
 
 SPREAD = 1.25
-"""Median over fastest time of the same evaluation, from which the machine counts as busy."""
+"""The machine counts as busy if a plain evaluation usually takes longer than this multiple of the
+fastest one."""
 
 OTHERS = 0.1
-"""Share of the cores that others may use without that."""
+"""The machine counts as busy if other processes use more than this share of its cores."""
 
 Times = dict[int, dict[int, list[float]]]
-"""Threads -> width -> seconds of each round."""
+"""Number of threads -> width -> seconds of one evaluation in each round."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found out about one model on one machine.
+    """Facts and measurements about one model on one machine.
 
     Attributes:
-        file, name, description, bytes: the model: where it lies, as people and as llama.cpp call
-            it, the size of its weights.
-        buffers: where llama.cpp put the weights, by its own name of the place -> MiB.
-        features: backend of llama.cpp -> what it can use here.
+        file, name, description, bytes: path of the model, its name, llama.cpp's description of
+            it, and the size of its weights.
+        buffers: llama.cpp's name of a buffer -> MiB of weights in it.
+        features: backend of llama.cpp -> features that it can use here.
         cpu: name of the processor.
-        cores: logical ones.
-        gpu: a GPU that this machine seems to have, whether or not the build can use it.
-        gpu_build: llama.cpp was built for one.
+        cores: number of logical cores.
+        gpu: kind of the GPU that this machine seems to have, whether or not this build of
+            llama.cpp can use it; None for no GPU.
+        gpu_build: whether llama.cpp was built for a GPU.
         threads, gpu_layers, flash_attn, n_ctx: the settings.
-        others: cores that other processes kept busy meanwhile.
+        others: cores that other processes kept busy during the measurements, on average.
         costs: width -> seconds of one evaluation.
-        times: of other numbers of threads, and of the present one.
-        conditions: what the costs depend on, as the store keeps them.
+        times: measurements with other numbers of threads and with `threads`.
+        conditions: everything that the costs depend on, as the store keeps it.
     """
 
     file: str
@@ -94,34 +100,35 @@ class Findings:
 
     @property
     def key(self) -> str:
-        """Under which the store keeps the costs."""
+        """The key of the costs in the store."""
         return cost_key(self.conditions)
 
     @property
     def ratios(self) -> dict[int, float]:
-        """Width -> cost relative to width 1."""
+        """Width -> cost in units of width 1."""
         return {width: cost / self.costs[1] for width, cost in self.costs.items()}
 
     @property
     def spread(self) -> float:
-        """How much longer than the fastest a plain evaluation usually took."""
+        """Median time of a plain evaluation in units of the fastest one."""
         plain = self.times[self.threads][1]
         return median(plain) / min(plain)
 
     @property
     def busy(self) -> bool:
-        """Something else ran while this was measured."""
+        """Whether other programs disturbed the measurements."""
         return self.spread > SPREAD or self.others > OTHERS * self.cores
 
     @property
     def batched(self) -> float:
-        """Share of the weights in a layout for batch kernels, which also a GPU's memory is."""
+        """Share of the weights stored in a layout that has batch kernels (repacked CPU buffers and
+        GPU memory)."""
         other = sum(size for name, size in self.buffers.items() if name not in _ORDINARY)
         return other * 2**20 / self.bytes
 
 
 _ORDINARY = ("CPU", "CPU_Mapped")
-"""Where weights lie as the file has them: their kernels take one row after the other."""
+"""Buffers with weights in the layout of the file, whose kernels compute row by row."""
 
 
 def examine(
@@ -133,27 +140,33 @@ def examine(
     flash_attn: bool,
     progress: Callable[[int, int], None],
 ) -> Findings:
-    """Loads the model and measures it.
+    """Load a model and measure it.
 
     Args:
         model: a GGUF file.
-        ctx, threads, gpu_layers, flash_attn: as it is to be run; threads None for the default.
-        progress: called with rounds done and rounds planned.
+        ctx: tokens of the context.
+        threads: number of threads; None for `default_threads`.
+        gpu_layers: layers to offload, -1 for all.
+        flash_attn: use flash attention.
+        progress: called with the number of rounds done and planned, while numbers of threads are
+            compared.
 
     Raises:
-        ModelError: the model cannot be loaded, or nothing could be drafted for it.
+        ModelError: the model cannot be loaded, or no draft can be evaluated with it.
     """
-    cores = os.cpu_count() or 1
+    cores = psutil.cpu_count() or 1
     threads = threads or default_threads()
     settings: dict[str, Any] = {"n_threads": threads, "n_threads_batch": threads, "n_ctx": ctx}
     settings |= {"n_gpu_layers": gpu_layers, "flash_attn": flash_attn, "verbose": False}
     with captured_log() as lines:
         llama = Llama(model, store=None, **settings)
-    others = OtherProcesses()  # from now on: kernels may have been compiled meanwhile
+    others = OtherProcesses()  # from now on, because Llama() may have compiled kernels
     with closing(llama):
         why = why_plain(llama)
         if why is not None:
-            raise ModelError(f"there is no draft to measure for {model}: {why}")
+            raise ModelError(
+                f"{model} cannot evaluate drafts, so there is nothing to measure: {why}"
+            )
         conditions = cost_conditions(llama)
         target = LlamaTarget(llama)
         evaluate = chain_evaluation(llama, target)
@@ -182,7 +195,7 @@ def examine(
 
 
 def _costs(evaluate: Callable[[int], float], most: int) -> dict[int, float]:
-    # The widest take most of the time; what is mostly chosen is measured more often.
+    # The widest widths take most of the time, but drafts are mostly narrow: measure those again.
     wide = measure(evaluate, most, CURVE_SECONDS).seconds()
     narrow = measure(evaluate, min(most, NARROW), CURVE_SECONDS).seconds()
     return {width: min(seconds, narrow.get(width, seconds)) for width, seconds in wide.items()}
@@ -197,13 +210,13 @@ def _try_threads(
     times: Times = {count: {width: [] for width in TRIED} for count in counts}
     began = time.perf_counter()
     for done in range(ROUNDS):
-        if done >= 3 and time.perf_counter() - began > TRY_SECONDS:
+        if done >= LEAST_ROUNDS and time.perf_counter() - began > TRY_SECONDS:
             break
         progress(done, ROUNDS)
         for count in counts:
             set_threads(llama, count)
             for width in TRIED:
-                evaluate(width)  # starts the threads, and builds the graph of this width
+                evaluate(width)  # starts the threads, and builds the graph for this width
                 times[count][width].append(evaluate(width))
     progress(ROUNDS, ROUNDS)
     return times

@@ -1,4 +1,4 @@
-"""Records a trace: a model answers dialogs plainly, and every choice is kept with its candidates.
+"""Record a trace: a model answers dialogs by plain decoding, with its candidates at each token.
 
 Knows a model and dialogs. Does not know what the trace is used for.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aded_edge.bench.dialogs import Dialog
-from aded_edge.bench.speed.run import machine
+from aded_edge.bench.machine import run_conditions
 from aded_edge.decode.candidates import top_candidates
 from aded_edge.llamacpp.context import ends_answer, last_logits
 from aded_edge.llamacpp.fingerprint import model_fingerprint
@@ -24,74 +25,75 @@ from aded_edge.runtime.options import default_threads, llama_arguments
 from .trace import TOP, Trace, Turn
 
 
+@dataclass(frozen=True)
+class RecordSettings:
+    """What is asked, and how answers are sampled; part of the trace's conditions.
+
+    Attributes:
+        prompts: name of the file that the dialogs are from.
+        max_tokens: bound of one answer.
+        temperature: of the sampling; 0 takes the likeliest token.
+        seed: of the sampling, set anew for every answer.
+    """
+
+    prompts: str
+    max_tokens: int
+    temperature: float
+    seed: int
+
+
 def record(
-    model: Path,
-    prompts: str,
-    dialogs: Iterable[Dialog],
-    *,
-    max_tokens: int,
-    temperature: float,
-    seed: int,
-    **running: Any,
+    model: Path, dialogs: Iterable[Dialog], settings: RecordSettings, **running: Any
 ) -> Trace:
-    """Answers the dialogs.
+    """Let a model answer dialogs.
+
+    A dialog ends before the first turn whose prompt leaves no room for an answer in the context.
 
     Args:
         model: a GGUF file.
-        prompts: the name of the file that the dialogs are from.
-        dialogs: what is asked.
-        max_tokens: of one answer.
-        temperature, seed: of the sampling.
+        dialogs: the user's side of the conversations.
+        settings: conditions of the recording.
         **running: for `llama_arguments`.
 
     Raises:
         ModelError: the model cannot be loaded.
     """
-    # store=None also means that the cost curve is measured now
+    # Without a store no cost curve is known, so Llama measures one now.
     with closing(Llama(model, store=None, **llama_arguments(**running))) as llama:
         conditions: dict[str, Any] = {
-            **machine(model),
+            **run_conditions(model),
             "fingerprint": model_fingerprint(llama),
             "n_vocab": llama.n_vocab(),
-            "prompts": prompts,
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-            "seed": seed,
+            **asdict(settings),
             "n_ctx": running["ctx"],
             "threads": running["threads"] or default_threads(),
             "gpu_layers": running["gpu_layers"],
             "flash_attn": running["flash_attn"],
             "cost": llama.costs,
         }
-        turns: list[Turn] = []
         prompter = Prompter(llama)
+        turns: list[Turn] = []
         for dialog in dialogs:
-            answers = _answer(llama, prompter, dialog, max_tokens, temperature, seed)
-            turns += answers
+            turns += _answers(llama, prompter, dialog, settings)
     return Trace(conditions, turns)
 
 
-def _answer(
-    llama: Llama,
-    prompter: Prompter,
-    dialog: Dialog,
-    max_tokens: int,
-    temperature: float,
-    seed: int,
+def _answers(
+    llama: Llama, prompter: Prompter, dialog: Dialog, settings: RecordSettings
 ) -> Iterator[Turn]:
     messages: list[dict[str, str]] = []
     for turn, text in enumerate(dialog.turns):
         messages.append({"role": "user", "content": text})
         prompt = prompter.tokens(messages)
-        if len(prompt) + max_tokens >= llama.n_ctx():
+        if len(prompt) + settings.max_tokens >= llama.n_ctx():
             return
-        llama.set_seed(seed)
+        llama.set_seed(settings.seed)
         tokens, tops = [], []
-        # llama_cpp's own generate drafts nothing: each evaluation has one row.
-        for token in super(Llama, llama).generate(prompt, temp=temperature):
+        # The inherited generate() drafts nothing, so the last row has the logits behind a token.
+        for token in super(Llama, llama).generate(prompt, temp=settings.temperature):
             tops.append(top_candidates(last_logits(llama)[np.newaxis], TOP))
             tokens.append(int(token))
-            if ends_answer(llama, token) or len(tokens) >= max_tokens:
+            if ends_answer(llama, token) or len(tokens) >= settings.max_tokens:
                 break
         yield Turn(
             dialog.id,

@@ -1,11 +1,11 @@
-"""Replays a trace: what drafts would have been accepted, and what that would have been worth.
+"""Replay a trace: count the draft tokens that would be accepted, and what that would save.
 
-The same drafter and budget as in `decode/loop.py` run against the recorded answers; a cost curve
-stands for the machine. Nothing is evaluated, so a thousand steps take a moment, and the same
-input gives the same figures. This is where ideas are tried.
+The drafter and the budget of `decode/loop.py` run against recorded answers; a cost curve stands
+for the machine. Nothing is evaluated, so thousands of steps take seconds, and the same input gives
+the same figures. Use it to try ideas about drafting.
 
-What it cannot know: the target's candidates at rejected nodes, from which the real loop learns
-too, and what drafting itself costs (`overhead` stands for that).
+Two things are missing. The real loop also learns the target's candidates at rejected nodes, which
+no trace contains. And drafting takes time, for which `overhead` is an estimate.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from aded_edge.bench.dialogs import ALL_CATEGORIES
 from aded_edge.bench.oracle import oracle_seconds
 from aded_edge.decode.budget import Budget, CostBudget, FixedBudget
 from aded_edge.decode.candidates import CANDIDATES
@@ -31,22 +32,24 @@ from aded_edge.errors import BenchError
 
 from .trace import Trace, Turn
 
-ALL_CATEGORIES = "all"
-"""The category that holds all others."""
-
 _SLOPES = {"laptop": 0.10, "gpu": 0.01}
+"""Named cost curves: cost of each further row, in units of the cost of width 1."""
 
 
 def load_costs(name: str, trace: Trace) -> dict[int, float]:
-    """Cost of an evaluation by width.
+    """Look up or read a cost curve.
 
     Args:
-        name: "measured" (what the trace's machine took), "laptop" (1 + 0.10 (n - 1)), "gpu"
-            (1 + 0.01 (n - 1)), or a JSON file of costs by width.
-        trace: holds the measured ones.
+        name: "measured" (seconds on the machine that recorded the trace), "laptop"
+            (1 + 0.10 (n - 1) for width n), "gpu" (1 + 0.01 (n - 1)), or the path of a JSON file
+            with costs by width.
+        trace: gives the measured costs.
+
+    Returns:
+        Width -> cost of one evaluation.
 
     Raises:
-        BenchError: the file cannot be read, or holds no cost curve.
+        BenchError: the file cannot be read, or is not a cost curve.
     """
     if name == "measured":
         return trace.cost
@@ -57,11 +60,11 @@ def load_costs(name: str, trace: Trace) -> dict[int, float]:
         CostCurve(costs)
     except OSError as error:
         raise BenchError(
-            f"--cost {name!r} is none of measured, laptop, gpu, and no file that can be read"
+            f"--cost {name!r} is not a readable file; give measured, laptop, gpu or a JSON file"
         ) from error
     except (ValueError, AttributeError, TypeError) as error:
         raise BenchError(
-            f"{name} is no cost curve ({error}); needed is JSON like "
+            f"{name} is no cost curve ({error}); write JSON like "
             '{"1": 0.010, "2": 0.018, "4": 0.026}'
         ) from error
     return costs
@@ -69,14 +72,16 @@ def load_costs(name: str, trace: Trace) -> dict[int, float]:
 
 @dataclass
 class Tally:
-    """What happened in some answers.
+    """Counts and costs of some answers, without their first tokens.
+
+    Costs are in the unit of the cost curve.
 
     Attributes:
-        tokens, steps, drafted, accepted: counts behind the prompts' own evaluations.
-        cost: what the steps cost.
-        plain: what their tokens cost one by one.
-        oracle: the least that they could cost.
-        depths: how many paths of each length were accepted.
+        answers, tokens, steps, drafted, accepted: counts.
+        cost: cost of the steps.
+        plain: cost of the same tokens by plain decoding.
+        oracle: least possible cost of the same tokens.
+        depths: length of an accepted path -> number of steps.
     """
 
     answers: int = 0
@@ -90,7 +95,7 @@ class Tally:
     depths: Counter[int] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
-        """Takes in the figures of other answers."""
+        """Add the figures of other answers."""
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
@@ -101,16 +106,16 @@ class Tally:
 
     @property
     def speedup(self) -> float:
-        """Predicted, over plain decoding."""
+        """Predicted speed in units of plain decoding."""
         return self.plain / self.cost if self.cost else 1.0
 
     @property
     def oracle_share(self) -> float:
-        """Share of the oracle's speed."""
+        """Share of the oracle's speed that is reached."""
         return self.oracle / self.cost if self.cost else 1.0
 
     def row(self) -> dict[str, Any]:
-        """All figures, ready for JSON."""
+        """Return all figures, ready for JSON."""
         return {
             "answers": self.answers,
             "tokens": self.tokens,
@@ -126,7 +131,7 @@ class Tally:
 
 
 def _by_depth(depths: Counter[int]) -> list[float]:
-    """Share of the steps whose d-th draft token was accepted, d = 1, 2, ..."""
+    """Return the share of steps whose d-th draft token was accepted, for d = 1, 2, ..."""
     steps = sum(depths.values())
     return [
         sum(count for depth, count in depths.items() if depth >= d) / steps
@@ -135,14 +140,14 @@ def _by_depth(depths: Counter[int]) -> list[float]:
 
 
 class Replay:
-    """A drafter and the costs of a machine, run over recorded answers.
+    """A drafter that answers recorded turns under given costs.
 
     Args:
-        drafter: learns on as it goes.
-        costs: cost of an evaluation by width.
-        fixed: evaluate every draft whole, as the paper does.
-        overhead: what drafting, accepting and learning add to each step, in units of the
-            cost of width 1.
+        drafter: drafts, and learns from every step.
+        costs: width -> cost of one evaluation.
+        fixed: evaluate every draft whole, as ADED does in the paper.
+        overhead: cost of drafting, accepting and learning in one step, in units of the cost of
+            width 1.
     """
 
     def __init__(
@@ -161,7 +166,7 @@ class Replay:
         self._lessons: list[Step] = []
 
     def visit(self, turns: Iterable[Turn]) -> dict[str, Tally]:
-        """Replays answers in order; returns what happened by category, and in ALL_CATEGORIES."""
+        """Replay answers in order; return a tally by category, with ALL_CATEGORIES for the sum."""
         tallies: dict[str, Tally] = {ALL_CATEGORIES: Tally()}
         for turn in turns:
             tally = self.answer(turn)
@@ -170,12 +175,12 @@ class Replay:
         return tallies
 
     def answer(self, turn: Turn) -> Tally:
-        """Replays one answer; its first token comes from the prompt's own evaluation."""
+        """Replay one answer; the evaluation of the prompt emits its first token."""
         tally = Tally(answers=1)
         text = np.concatenate((turn.prompt, turn.answer))
         self.drafter.read(turn.prompt)
         self._budget.begin()
-        place = len(turn.prompt)  # of the root
+        place = len(turn.prompt)  # index of the root in the text
         self._teach(DraftTree.empty(), text[place : place + 1], (), text, place, turn)
         while place < len(text) - 1:
             root = int(text[place])
@@ -197,7 +202,7 @@ class Replay:
     def _count(self, tally: Tally, tree: DraftTree, accepted: int, emitted: int) -> None:
         width = len(tree) + 1
         cost = min((c for w, c in self._costs.items() if w >= width), default=None)
-        if cost is None:  # a fixed tree may be wider than what was measured: in pieces, then
+        if cost is None:  # a fixed tree is wider than the curve: as if evaluated in several batches
             widest = max(self._costs)
             cost = self._costs[widest] * width / widest
         tally.tokens += emitted
@@ -216,9 +221,9 @@ class Replay:
         place: int,
         turn: Turn,
     ) -> None:
-        # The rows on the path: each has the target's candidates behind it on record.
+        # Only rows on the accepted path are taught: the trace has the candidates behind those.
         parents = np.asarray([ROOT, *path][: len(emitted)], np.int32)
-        first = place - len(emitted) + 1  # of the emitted tokens
+        first = place - len(emitted) + 1  # index of the first emitted token
         behind = np.arange(first - 1, place)
         known = behind - len(turn.prompt) + 1
         lasts = text[behind]
@@ -227,7 +232,7 @@ class Replay:
         self._lessons.append(Step(draft, parents, emitted, befores, lasts, *tops))
 
     def _learn(self, least: int) -> None:
-        # As in the loop: a step's lesson is learned some steps later, behind a draft.
+        # As in the loop: steps are learned a few at a time, after a draft was made.
         if len(self._lessons) >= least:
             lessons, self._lessons = self._lessons, []
             for lesson in lessons:
@@ -242,5 +247,5 @@ def _accepted(tree: DraftTree, future: Any) -> list[int]:
         if node is None:
             break
         path.append(node)
-    # The last token of an answer is the target's own: there is nothing behind it to evaluate.
+    # The last token of an answer is the target's own bonus, so a draft of it is not counted.
     return path[: max(len(future) - 1, 0)]

@@ -1,7 +1,7 @@
-"""A trace: what a model answered, and how sure it was, at every position.
+"""Traces: a model's answers, with its likeliest tokens and their probabilities at each position.
 
-With it drafting can be tried in seconds, and without the model. Knows the file. Does not know how
-it is recorded, nor what it is replayed for.
+With a trace, drafting can be tried in seconds and without the model. Knows the file format. Does
+not know how a trace is recorded or replayed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from aded_edge.arrays import Float32Array, Int32Array
 from aded_edge.errors import BenchError
 
 FORMAT = 1
-"""Number of the file's layout."""
+"""Version of the file format."""
 
 TOP = 16
-"""The target's likeliest tokens that are kept at each generated position."""
+"""Number of the target's likeliest tokens that are kept at each generated position."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +30,11 @@ class Turn:
     """One answer.
 
     Attributes:
-        dialog, category, turn: where it stands.
-        prompt: int32 (p,), the whole conversation so far, up to where the answer begins.
-        answer: int32 (n,), what the target said.
-        top_tokens: int32 (n, TOP), its likeliest tokens where it chose each of them.
-        top_probs: float32 (n, TOP), and their probabilities at temperature 1.
+        dialog, category, turn: id and category of the dialog, and index of the turn in it.
+        prompt: int32 (p,), the whole conversation up to the start of the answer.
+        answer: int32 (n,), tokens of the answer.
+        top_tokens: int32 (n, TOP), the target's likeliest tokens at each token of the answer.
+        top_probs: float32 (n, TOP), their probabilities at temperature 1.
     """
 
     dialog: str
@@ -48,10 +48,11 @@ class Turn:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """Answers in the order they were given, and the conditions of their making.
+    """Answers in the order in which they were given, and the conditions of the recording.
 
     Attributes:
-        conditions: model, fingerprint, temperature, seed, cost curve and so on; plain JSON.
+        conditions: model, fingerprint, temperature, seed, cost curve and so on, ready for JSON.
+        turns: the answers.
     """
 
     conditions: dict[str, Any]
@@ -59,14 +60,14 @@ class Trace:
 
     @property
     def cost(self) -> dict[int, float]:
-        """Seconds of one evaluation by width, as measured when the trace was recorded."""
+        """Width -> seconds of one evaluation, measured when the trace was recorded."""
         return {int(width): float(s) for width, s in self.conditions["cost"].items()}
 
     def save(self, path: Path) -> None:
-        """Writes the file.
+        """Write the trace to a file.
 
         Raises:
-            BenchError: it cannot be written.
+            BenchError: the file cannot be written.
         """
         turns = self.turns
         about = {
@@ -89,18 +90,18 @@ class Trace:
 
     @classmethod
     def load(cls, path: Path) -> Trace:
-        """Reads a file that `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
-            BenchError: it is missing, or no trace of this format.
+            BenchError: the file is missing, damaged, or not a trace of this format.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
                 if about["format"] != FORMAT:
                     raise BenchError(
-                        f"{path} has the format {about['format']}, and this version reads "
-                        f"{FORMAT}: record it again"
+                        f"{path} has the format {about['format']} and this version reads "
+                        f"{FORMAT}; record it again"
                     )
                 arrays = [file[n] for n in ("prompts", "answers", "top_tokens", "top_probs")]
             return cls(about["conditions"], list(_split(about["turns"], *arrays)))
@@ -108,7 +109,7 @@ class Trace:
             raise
         except OSError as error:
             raise BenchError(f"cannot read the trace {path}: {error}") from error
-        except Exception as error:  # NumPy parses before it checks: no list of them is complete
+        except Exception as error:  # NumPy parses before it checks: anything may be raised
             raise BenchError(
                 f"{path} is no trace, or a damaged one ({error}); make one with "
                 "python -m aded_edge bench record"

@@ -1,9 +1,9 @@
-"""The decoders of this process: llama_cpp.Llama, its prompt lookup, and aded_edge.Llama.
+"""Decoders that run in this process: llama_cpp.Llama, its prompt lookup, and aded_edge.Llama.
 
-Each takes up the KV of a prompt and answers it. The clock runs from the first token of the
-answer to its last, so prompts are left out.
+Each loads the KV cache of a prompt and answers it. The clock runs from the first token of the
+answer to the last, so the time to evaluate the prompt is not counted.
 
-Knows how a decoder is opened and timed. Does not know dialogs, nor what is made of the times.
+Knows how a decoder is opened and timed. Does not know dialogs, nor what the times are used for.
 """
 
 from __future__ import annotations
@@ -25,29 +25,39 @@ from aded_edge.llamacpp.prompt import common_prefix
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import Drafting
 
-from .evaluated import take_up
+from .evaluated import load_kv
 
 PLAIN = "llama_cpp"
-"""The decoder that all others are compared with."""
+"""The decoder with which all others are compared: llama_cpp.Llama."""
 
 AUTO = "auto"
-"""The one that this is all about."""
+"""aded_edge.Llama with its default settings."""
 
 OURS = (AUTO, "off", "paper")
+"""Decoders that are aded_edge.Llama, by the value of its argument `drafting`."""
+
 LOOKUPS = {"lookup-10": 10, "lookup-2": 2}
-"""Tokens that llama_cpp's prompt lookup drafts in every step."""
+"""Decoders that are llama_cpp's prompt lookup -> tokens that it drafts in every step."""
 
 LOCAL = (PLAIN, AUTO, *LOOKUPS, "paper", "off")
+"""All decoders of this process, in the order in which results list them."""
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Conditions of a run; they are part of its result.
+    """Settings of a run; part of its result.
 
     Attributes:
-        peer_dialogs: decoders other than llama_cpp.Llama and "auto" take part in the first ones
-            only; None means in all.
-        llama_server: the binary of llama.cpp's server, for the decoders that are servers.
+        model: path of the GGUF file.
+        prompts: path of the prompt file.
+        decoders: names of the decoders; llama_cpp must be one of them.
+        max_tokens: bound of one answer.
+        visits: how often all dialogs are answered.
+        n_ctx, threads, gpu_layers, flash_attn: of every decoder's context.
+        temperature, seed: of the sampling.
+        peer_dialogs: number of dialogs that decoders other than llama_cpp and auto answer; None
+            for all.
+        llama_server: path of llama.cpp's server binary, for the decoders that are servers.
     """
 
     model: str
@@ -66,16 +76,17 @@ class RunSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decoded:
-    """What a decoder said, and how long it took.
+class TimedAnswer:
+    """An answer and how long it took.
 
     Attributes:
         tokens: the answer, with the token that ended it.
-        seconds: from the first token to the last.
-        steps: evaluations behind the first token.
-        accepted: drafted tokens that were confirmed.
-        parts: of our own decoders: what the seconds went into.
-        oracle: of our own: seconds that no drafter can beat, by the costs at that time.
+        seconds: time from the first token to the last.
+        steps: evaluations after the first token.
+        accepted: draft tokens that the target confirmed.
+        parts: part of a step -> seconds; only for decoders that are aded_edge.Llama.
+        oracle: least possible seconds under the costs at that time; None where costs are not
+            known.
     """
 
     tokens: list[int] = field(repr=False)
@@ -87,24 +98,29 @@ class Decoded:
 
 
 class Decoder(Protocol):
-    """What the benchmark needs of a decoder."""
+    """The interface of a decoder."""
 
-    def answer(self, prompt: list[int], kv: Path) -> Decoded:
-        """Answers a prompt; `kv` is the file of its KV, the last token left out."""
+    def answer(self, prompt: list[int], kv: Path) -> TimedAnswer:
+        """Answer a prompt.
+
+        Args:
+            prompt: its tokens.
+            kv: file with the KV cache of the prompt without its last token.
+        """
         ...
 
     def close(self) -> None:
-        """Frees what it holds."""
+        """Free the model and its memory."""
         ...
 
 
-class Local:
-    """A decoder of this process.
+class LocalDecoder:
+    """A decoder that runs in this process.
 
     Args:
         name: one of LOCAL.
-        settings: conditions of the run.
-        folder: where our own keep what they learn, from visit to visit.
+        settings: settings of the run.
+        folder: folder for the stores of decoders that learn; a store lasts from visit to visit.
 
     Attributes:
         llama: the model.
@@ -129,18 +145,18 @@ class Local:
             return
         if name in LOOKUPS:
             self._lookup = _Lookup(num_pred_tokens=LOOKUPS[name])
-            # Its rows of logits have room for one batch only, unless it keeps those of all tokens.
+            # Without logits_all, llama_cpp.Llama has room for the logits of one token only.
             common |= {"draft_model": self._lookup, "logits_all": True}
         self.llama = llama_cpp.Llama(settings.model, **common)
 
     @property
     def costs(self) -> dict[int, float]:
-        """Seconds of one evaluation by width, as they stand now; empty where nothing is drafted."""
+        """Width -> seconds of one evaluation, as known now; empty if the decoder never drafts."""
         return self.llama.costs if isinstance(self.llama, Llama) else {}
 
-    def answer(self, prompt: list[int], kv: Path) -> Decoded:
-        """Answers a prompt; `kv` is the file of its KV, the last token left out."""
-        self._take_up(prompt, kv)
+    def answer(self, prompt: list[int], kv: Path) -> TimedAnswer:
+        """Answer a prompt; see `Decoder`."""
+        self._load_prompt(prompt, kv)
         llama, most = self.llama, self._settings.max_tokens
         llama.set_seed(self._settings.seed)
         stream = cast(
@@ -155,40 +171,40 @@ class Local:
             if ends_answer(llama, token) or len(tokens) >= most:
                 break
         stream.close()
-        return self._decoded(tokens, time.perf_counter() - began)
+        return self._timed(tokens, time.perf_counter() - began)
 
     def close(self) -> None:
-        """Frees the model."""
+        """Free the model."""
         self.llama.close()
 
-    def _take_up(self, prompt: list[int], kv: Path) -> None:
+    def _load_prompt(self, prompt: list[int], kv: Path) -> None:
         if self._lookup is not None:
             self._lookup.calls = 0
         llama = self.llama
         if not isinstance(llama, Llama):
-            take_up(llama, kv)
+            load_kv(llama, kv)
             return
-        # generate() reads to its drafter what it evaluates itself. What it finds in the KV must
-        # be read here, or the drafter would never see the prompt.
+        # generate() gives its drafter only the tokens that it evaluates itself. Tokens loaded with
+        # the KV cache must be read here, or the drafter would never see the prompt.
         known = common_prefix(llama.input_ids[: llama.n_tokens], prompt[:-1])
         llama._settle()
-        take_up(llama, kv)
+        load_kv(llama, kv)
         if llama._loop is not None:
             drafter: Any = llama._loop.drafter
             drafter.read(np.asarray(prompt[:-1], np.int32), known)
 
-    def _decoded(self, tokens: list[int], seconds: float) -> Decoded:
+    def _timed(self, tokens: list[int], seconds: float) -> TimedAnswer:
         llama = self.llama
         if not isinstance(llama, Llama):
             steps = len(tokens) - 1 if self._lookup is None else self._lookup.calls
-            return Decoded(
+            return TimedAnswer(
                 tokens=tokens, seconds=seconds, steps=steps, accepted=len(tokens) - 1 - steps
             )
         if llama._persistence is not None:
-            llama._persistence.wait()  # it must not save while the next decoder is timed
+            llama._persistence.wait()  # or it saves while the next decoder is timed
         stats = llama.stats
         parts = ("drafting", "evaluating", "accepting", "learning")
-        return Decoded(
+        return TimedAnswer(
             tokens=tokens,
             seconds=seconds,
             steps=stats.steps,
@@ -199,7 +215,7 @@ class Local:
 
 
 class _Lookup(LlamaPromptLookupDecoding):
-    """llama_cpp's prompt lookup, which is asked once in every step."""
+    """llama_cpp's prompt lookup, with a count of its calls: one in every step."""
 
     calls = 0
 

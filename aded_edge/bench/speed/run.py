@@ -1,20 +1,17 @@
-"""How fast a real model answers, side by side: llama_cpp.Llama, ours, and what else there is.
+"""Measure how fast decoders answer the same dialogs with the same real model.
 
-All decoders answer each turn of each dialog one after the other, in an order drawn anew, so
-that the machine's drift hits all alike; the conversation goes on with the answer of
-llama_cpp.Llama, so that all see the same prompts. A prompt is evaluated once, and all take up its
-KV.
+Each turn is answered by all decoders, one after the other, in an order drawn anew for every turn:
+so a machine that slows down slows all of them. The conversation continues with the answer of
+llama_cpp.Llama, so all decoders get the same prompts. A prompt is evaluated once; every decoder
+loads its KV cache.
 
 Knows dialogs and visits. Does not know how a decoder works, nor how figures are shown.
 """
 
 from __future__ import annotations
 
-import json
-import platform
 import random
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -22,21 +19,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aded_edge.bench.dialogs import Dialog
-from aded_edge.errors import BenchError
-from aded_edge.files import write_whole
+from aded_edge.bench.machine import run_conditions
 from aded_edge.llamacpp.fingerprint import cost_conditions
 from aded_edge.llamacpp.prompt import Prompter
-from aded_edge.llamacpp.system import binding_version, build_info
 
-from .decoders import AUTO, LOCAL, PLAIN, Decoder, Local, RunSettings
+from .decoders import AUTO, LOCAL, PLAIN, Decoder, LocalDecoder, RunSettings
 from .evaluated import EvaluatedPrompts
-from .server import SERVERS, Server
-from .summary import Answer, summarise
+from .server import SERVERS, ServerDecoder
+from .summary import RunAnswer, summarise
 
 if TYPE_CHECKING:
     import llama_cpp
 
 DECODERS = (*LOCAL, *SERVERS)
+"""Names of all decoders."""
 
 
 def run(
@@ -45,29 +41,23 @@ def run(
     progress: Callable[[int], None] = lambda answers: None,
     keep: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
-    """Runs all visits and returns conditions, answers and summary, ready for JSON.
+    """Let all decoders answer all dialogs, as often as there are visits.
 
     Args:
-        settings, dialogs: what is run.
-        progress: called with the number of answers that are done, or left out.
-        keep: called with the result so far after each dialog.
+        settings: settings of the run.
+        dialogs: what is asked.
+        progress: called with the number of answers done, or left out, since the last call.
+        keep: called with the result so far after each dialog, and with the whole result.
+
+    Returns:
+        Settings, conditions, answers and summary, ready for JSON.
 
     Raises:
-        BenchError: a server cannot be run, or KV cannot be kept.
+        BenchError: a server cannot be run, or the KV cache of a prompt cannot be written.
         ModelError: the model cannot be loaded.
     """
-    answers: list[Answer] = []
-    result: dict[str, Any] = {
-        "settings": asdict(settings),
-        "conditions": machine(Path(settings.model)),
-        "dialogs": len(dialogs),
-        "turns_left_out": 0,
-        "finished": False,
-        "stores": {},
-        "cost_curves": {},
-        "summary": [],
-        "answers": [],
-    }
+    answers: list[RunAnswer] = []
+    result = _empty_result(settings, len(dialogs))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aded-edge-bench-")))
         evaluated = EvaluatedPrompts(folder)
@@ -81,15 +71,15 @@ def run(
                 result["conditions"] |= _about(local[PLAIN].llama)
                 result["stores"][f"visit {number}"] = "cold" if number == 1 else "warm"
                 for place, dialog in enumerate(dialogs):
-                    before = len(answers)
+                    new: list[RunAnswer] = []
                     for answer in visit.answers(place, dialog):
-                        answers.append(answer)
+                        new.append(answer)
                         progress(1)
-                    new = answers[before:]
                     progress(visit.planned(place, dialog) - len(new))
                     if number == 1:
-                        said = {answer.turn for answer in new}
-                        result["turns_left_out"] += len(dialog.turns) - len(said)
+                        answered = {answer.turn for answer in new}
+                        result["turns_left_out"] += len(dialog.turns) - len(answered)
+                    answers += new
                     result["cost_curves"][f"visit {number}"] = visit.costs()
                     result["answers"] += [asdict(answer) for answer in new]
                     result["summary"] = summarise(settings, answers)
@@ -99,16 +89,24 @@ def run(
     return result
 
 
-def machine(model: Path) -> dict[str, Any]:
-    """What a figure depends on besides its settings: model, machine and versions."""
+def taking_part(settings: RunSettings, place: int) -> tuple[str, ...]:
+    """Return the decoders that answer the dialog at index `place`."""
+    if settings.peer_dialogs is None or place < settings.peer_dialogs:
+        return settings.decoders
+    return tuple(name for name in settings.decoders if name in (PLAIN, AUTO))
+
+
+def _empty_result(settings: RunSettings, dialogs: int) -> dict[str, Any]:
     return {
-        "model": model.name,
-        "bytes": model.stat().st_size,
-        "machine": platform.platform(),
-        "python": platform.python_version(),
-        "llama_cpp_python": binding_version(),
-        "system": build_info().strip(),
-        "time": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "settings": asdict(settings),
+        "conditions": run_conditions(Path(settings.model)),
+        "dialogs": dialogs,
+        "turns_left_out": 0,
+        "finished": False,
+        "stores": {},
+        "cost_curves": {},
+        "summary": [],
+        "answers": [],
     }
 
 
@@ -117,33 +115,35 @@ def _about(plain: llama_cpp.Llama) -> dict[str, Any]:
     return {"description": known["description"], "cpu": known["cpu"]}
 
 
-def _start_servers(settings: RunSettings, folder: Path, stack: ExitStack) -> dict[str, Server]:
+def _start_servers(
+    settings: RunSettings, folder: Path, stack: ExitStack
+) -> dict[str, ServerDecoder]:
     servers = {}
     for name in settings.decoders:
         if name in SERVERS:
-            servers[name] = Server(name, settings, folder, folder / f"{name}.log")
+            servers[name] = ServerDecoder(name, settings, folder, folder / f"{name}.log")
             stack.callback(servers[name].close)
     return servers
 
 
-def _open(settings: RunSettings, folder: Path, stack: ExitStack) -> dict[str, Local]:
+def _open(settings: RunSettings, folder: Path, stack: ExitStack) -> dict[str, LocalDecoder]:
     models = {}
     for name in settings.decoders:
         if name in LOCAL:
-            models[name] = Local(name, settings, folder)
+            models[name] = LocalDecoder(name, settings, folder)
             stack.callback(models[name].close)
     return models
 
 
 class _Visit:
-    """All dialogs, once."""
+    """One pass of all decoders over the dialogs."""
 
     def __init__(
         self,
         number: int,
         settings: RunSettings,
-        local: dict[str, Local],
-        servers: dict[str, Server],
+        local: dict[str, LocalDecoder],
+        servers: dict[str, ServerDecoder],
         evaluated: EvaluatedPrompts,
     ) -> None:
         self._number, self._settings, self._evaluated = number, settings, evaluated
@@ -153,28 +153,33 @@ class _Visit:
         self._prompter = Prompter(self._plain)
 
     def planned(self, place: int, dialog: Dialog) -> int:
-        """How many answers a dialog has, if none of its turns is too long."""
+        """Return the number of answers to a dialog, if no turn is too long for the context."""
         return len(dialog.turns) * len(taking_part(self._settings, place))
 
     def costs(self) -> dict[int, float]:
-        """The cost curve that "auto" goes by now."""
+        """Return the cost curve of the decoder "auto" as it is now."""
         return self._local[AUTO].costs if AUTO in self._local else {}
 
-    def answers(self, place: int, dialog: Dialog) -> Iterator[Answer]:
-        """The turns of one dialog, each answered by all; ends where the context cannot go on."""
+    def answers(self, place: int, dialog: Dialog) -> Iterator[RunAnswer]:
+        """Yield the answers to a dialog, turn by turn, until a prompt is too long for the context.
+
+        Args:
+            place: index of the dialog in the run.
+            dialog: what is asked.
+        """
         messages: list[dict[str, str]] = []
         names = taking_part(self._settings, place)
         for turn, text in enumerate(dialog.turns):
             messages.append({"role": "user", "content": text})
             prompt = self._prompter.tokens(messages)
             if len(prompt) + self._settings.max_tokens >= self._settings.n_ctx:
-                return  # all decoders skip it alike
+                return  # for all decoders alike
             kv = self._evaluated.file(self._plain, prompt)
             order = random.Random(f"{self._number} {place} {turn}").sample(names, len(names))
             decoded = {name: self._decoders[name].answer(prompt, kv) for name in order}
             plain = decoded[PLAIN].tokens
             for name in names:
-                yield Answer(
+                yield RunAnswer(
                     **vars(decoded[name]),
                     visit=self._number,
                     dialog=place,
@@ -184,22 +189,3 @@ class _Visit:
                     identical=decoded[name].tokens == plain,
                 )
             messages.append({"role": "assistant", "content": self._prompter.text(plain)})
-
-
-def taking_part(settings: RunSettings, place: int) -> tuple[str, ...]:
-    """The decoders that answer the dialog at this place."""
-    if settings.peer_dialogs is None or place < settings.peer_dialogs:
-        return settings.decoders
-    return tuple(name for name in settings.decoders if name in (PLAIN, AUTO))
-
-
-def save(result: dict[str, Any], path: Path) -> None:
-    """Writes a result as JSON; a file that is there is replaced at once or not at all.
-
-    Raises:
-        BenchError: the file cannot be written.
-    """
-    try:
-        write_whole(path, [(json.dumps(result, indent=1) + "\n").encode()])
-    except OSError as error:
-        raise BenchError(f"cannot write {path}: {error}") from error

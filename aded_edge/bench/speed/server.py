@@ -1,10 +1,10 @@
-"""llama.cpp's server as a decoder: started here on loopback, timed by itself, stopped with the run.
+"""llama.cpp's server as a decoder: started on loopback, stopped at the end of the run.
 
-Its own clock starts with the first token of an answer too, so its seconds are those of all others
-behind that token. It keeps running between visits: what one of its drafters has learned from the
-first is still there in the second.
+The seconds of an answer are the server's own. Its clock, too, starts with the first token, so they
+compare with those of the other decoders. A server runs through all visits; what one of its
+drafters learns on the first visit is still known on the second.
 
-Knows one binary's options and HTTP. Does not know dialogs, nor what is made of the times.
+Knows the options of one binary, and HTTP. Does not know dialogs, nor what the times are used for.
 """
 
 from __future__ import annotations
@@ -14,49 +14,57 @@ import os
 import socket
 import subprocess
 import time
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 from aded_edge.errors import BenchError
 
-from .decoders import Decoded, RunSettings
+from .decoders import RunSettings, TimedAnswer
 
 SERVER = "server"
-"""The decoder that is the server without speculation."""
+"""The server without speculation."""
 
 SPEC_TYPES = ("ngram-simple", "ngram-map-k", "ngram-mod", "ngram-cache")
-"""Its own ways to draft without a second model, as `--spec-type` names them."""
+"""The server's n-gram drafters, which need no second model, by their names in `--spec-type`."""
 
 SERVERS = (SERVER, *SPEC_TYPES)
+"""All decoders that are servers."""
 
 START_SECONDS = 300.0
-"""How long it may take to load a model."""
+"""Timeout for loading a model."""
 
 ANSWER_SECONDS = 3600.0
-"""How long one answer may take."""
+"""Timeout for one answer."""
+
+_HEALTH_SECONDS = 5.0
+"""Timeout of one question whether the server is ready."""
+
+_SHOWN = 300
+"""Characters of the server's words that an error message quotes."""
 
 
-class Server:
+class ServerDecoder:
     """A running server with one slot.
 
     Args:
         name: one of SERVERS.
-        settings: conditions of the run; `llama_server` is the binary.
-        kv_folder: where the KV of prompts lies.
-        log: file that gets its output.
+        settings: settings of the run; `llama_server` is the binary.
+        kv_folder: folder with the KV caches of prompts.
+        log: file for the server's output.
 
     Attributes:
-        build: what the binary says of its version.
+        build: version of the binary, as it names it.
 
     Raises:
-        BenchError: the binary is missing, or ends before it can answer, or takes too long.
+        BenchError: the binary is missing, ends before it can answer, or takes too long.
     """
 
     def __init__(self, name: str, settings: RunSettings, kv_folder: Path, log: Path) -> None:
         self._name, self._settings, self._log = name, settings, log
         self._port = _free_port()
-        self._takes_files = True
+        self._reads_kv_files = True
         self._process: subprocess.Popen[bytes] | None = None
         try:
             self._process = self._start(kv_folder)
@@ -66,27 +74,27 @@ class Server:
             self.close()
             raise
 
-    def answer(self, prompt: list[int], kv: Path) -> Decoded:
-        """Answers a prompt; `kv` is the file of its KV, the last token left out."""
-        if self._takes_files:
-            # One of another version may not know the format: then it evaluates prompts itself.
+    def answer(self, prompt: list[int], kv: Path) -> TimedAnswer:
+        """Answer a prompt; see `Decoder`."""
+        if self._reads_kv_files:
+            # A server of another version may refuse the file; then it evaluates prompts itself.
             status, _ = self._ask("POST", "/slots/0?action=restore", {"filename": kv.name})
-            self._takes_files = status == 200
+            self._reads_kv_files = status == HTTPStatus.OK
         status, reply = self._ask("POST", "/completion", self._request(prompt))
-        if status != 200:
+        if status != HTTPStatus.OK:
             raise BenchError(f"{self._name}: the server refused a prompt: {_reason(reply)}")
         timings, tokens = reply["timings"], [int(token) for token in reply["tokens"]]
         accepted = int(timings.get("draft_n_accepted", 0))
-        return Decoded(
+        return TimedAnswer(
             tokens=tokens,
             seconds=float(timings["predicted_ms"]) / 1000,
-            # An end of text in the midst of a draft leaves accepted tokens behind it unsaid.
+            # The server counts accepted tokens after an end of text, which it does not return.
             steps=max(len(tokens) - 1 - accepted, min(len(tokens) - 1, 1)),
             accepted=accepted,
         )
 
     def close(self) -> None:
-        """Stops it. It has nothing to save."""
+        """Stop the server. There is nothing to save, so it is killed."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -102,7 +110,7 @@ class Server:
         options += ["--n-gpu-layers", str(layers)]
         options += ["--flash-attn", "on" if settings.flash_attn else "off"]
         options += ["--slot-save-path", str(kv_folder) + os.sep]
-        options += ["--cache-ram", "0"]  # or it copies the KV of each prompt that it leaves
+        options += ["--cache-ram", "0"]  # otherwise it copies the KV cache of every prompt
         if self._name != SERVER:
             options += ["--spec-type", self._name]
         own = {key: value for key, value in os.environ.items() if not key.startswith("LLAMA_ARG_")}
@@ -122,10 +130,10 @@ class Server:
         while time.monotonic() < until:
             self._check_alive("ended before it could answer")
             try:
-                status, _ = self._exchange("GET", "/health", None, 5.0)
+                status, _ = self._exchange("GET", "/health", None, _HEALTH_SECONDS)
             except (OSError, HTTPException):
                 status = 0
-            if status == 200:
+            if status == HTTPStatus.OK:
                 return
             time.sleep(0.05)
         raise BenchError(
@@ -146,7 +154,7 @@ class Server:
         text = self._log.read_text(encoding="utf-8", errors="replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         errors = [line for line in lines if "error" in line.lower()]
-        return (errors or lines or ["it said nothing"])[-1][:300]
+        return (errors or lines or ["it printed nothing"])[-1][:_SHOWN]
 
     def _request(self, prompt: list[int]) -> dict[str, Any]:
         settings = self._settings
@@ -157,7 +165,7 @@ class Server:
             "seed": settings.seed,
             "cache_prompt": True,
             "return_tokens": True,
-            # as llama_cpp.Llama.generate has them
+            # the defaults of llama_cpp.Llama.generate
             "top_k": 40,
             "top_p": 0.95,
             "min_p": 0.05,
@@ -168,7 +176,7 @@ class Server:
         try:
             return self._exchange(method, path, body, ANSWER_SECONDS)
         except (OSError, HTTPException, ValueError) as error:
-            self._check_alive("ended in the midst of the run")
+            self._check_alive("ended during the run")
             raise BenchError(f"{self._name}: the server did not answer: {error}") from error
 
     def _exchange(
@@ -188,7 +196,7 @@ def _reason(reply: Any) -> str:
     try:
         return str(reply["error"]["message"])
     except (KeyError, TypeError):
-        return str(reply)[:300]
+        return str(reply)[:_SHOWN]
 
 
 def _free_port() -> int:

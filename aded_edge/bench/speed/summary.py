@@ -1,4 +1,4 @@
-"""What the answers of a run come to: one row per visit, category and decoder.
+"""Summary of a run: one row of figures per visit, category and decoder.
 
 Knows answers, seconds and the conditions of a run. Does not know how a decoder works, nor how
 figures are shown.
@@ -11,32 +11,51 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .decoders import PLAIN, Decoded, RunSettings
+from aded_edge.bench.dialogs import ALL_CATEGORIES
 
-ALL_CATEGORIES = "all"
-"""The category that is the whole run."""
+from .decoders import PLAIN, RunSettings, TimedAnswer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer(Decoded):
-    """One turn answered by one decoder."""
+class RunAnswer(TimedAnswer):
+    """One answer and its place in the run.
+
+    Attributes:
+        visit: number of the visit, from 1.
+        dialog: index of the dialog in the run.
+        category: of the dialog.
+        turn: index of the turn in the dialog.
+        decoder: name of the decoder.
+        identical: whether its tokens are those of llama_cpp.Llama.
+    """
 
     visit: int
-    dialog: int  # its place in the run
+    dialog: int
     category: str
     turn: int
     decoder: str
-    identical: bool  # to the answer of llama_cpp.Llama
+    identical: bool
 
 
-def summarise(settings: RunSettings, answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """One row per visit, category (ALL_CATEGORIES for the whole) and decoder.
+def summarise(settings: RunSettings, answers: Sequence[RunAnswer]) -> list[dict[str, Any]]:
+    """Compute one row of figures per visit, category and decoder.
 
-    speed: tokens per second behind the first; speedup: over llama_cpp.Llama on the same turns, of
-    the totals and (median, quartiles) turn by turn; mat; identical: share of answers that are
-    the same. Of our own decoders also shares: what part of the steps' time was drafting (budget
-    included), accepting and learning; overhead: their sum. Of those with measured costs also
-    oracle_speedup: what no drafter can exceed; oracle_share: how much of that speed was reached.
+    The category ALL_CATEGORIES has the figures of all dialogs. First tokens are not counted.
+
+    Returns:
+        Rows with the keys visit, category, decoder and
+            answers, tokens: counts.
+            speed: tokens per second.
+            speedup: speed in units of llama_cpp.Llama's speed on the same turns, by total time.
+            speedup_median, speedup_quartiles: the same ratio, computed turn by turn.
+            mat: mean accepted tokens per step, bonus included.
+            identical: share of answers with the same tokens as llama_cpp.Llama's.
+        and for decoders that are aded_edge.Llama also
+            shares: part of a step, other than evaluating -> share of the steps' time.
+            overhead: sum of these shares.
+        and for decoders with a measured cost curve also
+            oracle_speedup: upper bound of any drafter's speedup.
+            oracle_share: share of the oracle's speed that was reached.
     """
     rows = []
     categories = [ALL_CATEGORIES, *dict.fromkeys(answer.category for answer in answers)]
@@ -55,8 +74,8 @@ def summarise(settings: RunSettings, answers: Sequence[Answer]) -> list[dict[str
     return rows
 
 
-def conditions(result: dict[str, Any]) -> str:
-    """What the figures depend on, in one sentence."""
+def describe_conditions(result: dict[str, Any]) -> str:
+    """Name everything that the figures depend on, separated by commas."""
     settings, where = result["settings"], result["conditions"]
     parts = [
         f"{where['model']} ({where['description']})",
@@ -73,13 +92,13 @@ def conditions(result: dict[str, Any]) -> str:
         parts.append(f"llama-server {where['llama_server']}")
     parts.append(str(where["time"]))
     if result["turns_left_out"]:
-        parts.append(f"{result['turns_left_out']} turns too long for the context left out")
+        parts.append(f"{result['turns_left_out']} turns left out: too long for the context")
     if not result["finished"]:
         parts.append("cut short")
     return ", ".join(parts)
 
 
-def _figures(own: list[Answer], plain: list[Answer]) -> dict[str, Any]:
+def _figures(own: list[RunAnswer], plain: list[RunAnswer]) -> dict[str, Any]:
     ratios = [
         _speed([a]) / _speed([b])
         for a, b in zip(own, plain, strict=True)
@@ -102,7 +121,7 @@ def _figures(own: list[Answer], plain: list[Answer]) -> dict[str, Any]:
     }
 
 
-def _own_figures(own: list[Answer], plain: list[Answer]) -> dict[str, Any]:
+def _own_figures(own: list[RunAnswer], plain: list[RunAnswer]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     seconds = sum(sum(a.parts.values()) for a in own)
     if seconds > 0:
@@ -117,7 +136,7 @@ def _own_figures(own: list[Answer], plain: list[Answer]) -> dict[str, Any]:
     return figures
 
 
-def _speed(answers: list[Answer]) -> float:
+def _speed(answers: list[RunAnswer]) -> float:
     return _ratio(sum(len(a.tokens) - 1 for a in answers), sum(a.seconds for a in answers))
 
 

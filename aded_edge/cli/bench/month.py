@@ -1,6 +1,6 @@
-"""`bench month`: a month with the assistant, as a table, JSON and a picture.
+"""`bench month`: simulate a month with the assistant; print a table, write JSON and a picture.
 
-Knows tables and pictures. Does not know how figures are made.
+Knows tables and pictures. Does not know how figures are computed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,16 @@ import click
 from rich.console import Console
 from tqdm import tqdm
 
-from aded_edge.bench.month.run import COLD, KEPT, PLAIN, run, sessions, speedups
-from aded_edge.bench.speed.run import save
+from aded_edge.bench.month.run import (
+    COLD,
+    KEPT,
+    PLAIN,
+    MonthSettings,
+    run,
+    sessions,
+    speedups,
+)
+from aded_edge.bench.results import save_result
 from aded_edge.files import check_picture, save_picture
 from aded_edge.models.resolve import resolve
 from aded_edge.runtime.options import default_threads
@@ -24,12 +32,13 @@ from ..options import MODEL, THREADS, Command, FilePath
 from ..output import console, plain_table
 
 WEEK = 7
+"""Days over which speeds are smoothed and summed up."""
 
 
 @click.command(cls=Command)
 @MODEL
-@click.option("--prompts", type=FilePath, help="Own sessions. Default: those that are shipped.")
-@click.option("--limit", type=click.IntRange(1), help="Sessions.")
+@click.option("--prompts", type=FilePath, help="Sessions of your own. Default: from the package.")
+@click.option("--limit", type=click.IntRange(1), help="Number of sessions.")
 @click.option("--max-tokens", type=click.IntRange(2), default=128, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True)
 @THREADS
@@ -42,8 +51,6 @@ def month(
     limit: int | None,
     out: Path | None,
     png: Path | None,
-    *,
-    threads: int | None,
     **options: Any,
 ) -> None:
     """Simulate a month with the assistant: 30 sessions over recurring topics."""
@@ -53,25 +60,23 @@ def month(
     days = sessions(prompts)[:limit]
     planned = 3 * sum(len(day.turns) for day in days)
     with tqdm(total=planned, unit="answer") as bar:
-        result = run(
-            file,
-            days,
-            threads=threads or default_threads(),
-            progress=lambda answers: bar.update(answers) and None,
-            **options,
-        )
+        result = run(file, days, _settings(**options), lambda answers: bar.update(answers) and None)
     to = console()
     show(result, to)
     if out is not None:
-        save(result, out)
+        save_result(result, out)
         to.print(f"Written to {out}.")
     if png is not None:
         draw(result, png)
         to.print(f"Drawn to {png}.")
 
 
+def _settings(*, threads: int | None, ctx: int, **options: Any) -> MonthSettings:
+    return MonthSettings(threads=threads or default_threads(), n_ctx=ctx, **options)
+
+
 def show(result: dict[str, Any], to: Console) -> None:
-    """Prints conditions and a table by day."""
+    """Print the conditions and a table by day."""
     to.print(_conditions(result))
     kept, cold = speedups(result, KEPT), speedups(result, COLD)
     rows = {(row["day"], row["kind"]): row for row in result["rows"]}
@@ -98,7 +103,7 @@ def show(result: dict[str, Any], to: Console) -> None:
 
 
 def draw(result: dict[str, Any], png: Path) -> None:
-    """Draws speed over plain decoding by day.
+    """Draw the speed over plain decoding by day.
 
     Raises:
         BenchError: the picture cannot be written.

@@ -1,4 +1,4 @@
-"""`bench picture`: results of `bench speed` drawn once more.
+"""`bench picture`: draw results of `bench speed` from their JSON files.
 
 Knows options. Does not know what a picture shows.
 """
@@ -9,14 +9,14 @@ from pathlib import Path
 
 import click
 
-from aded_edge.bench.picture import picture as draw_results
+from aded_edge.bench.picture import draw_files
 
 from ..options import Command, FilePath
 
 
 @click.command(cls=Command)
 @click.argument("results", type=FilePath, nargs=-1, required=True)
-@click.option("--png", type=FilePath, required=True, help="The picture.")
+@click.option("--png", type=FilePath, required=True, help="The picture to write.")
 def picture(results: tuple[Path, ...], png: Path) -> None:
     """Draw results that bench speed wrote as JSON."""
-    draw_results(list(results), png)
+    draw_files(list(results), png)

@@ -5,15 +5,17 @@ Knows options and a progress bar. Does not know how an answer is recorded.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 from tqdm import tqdm
 
-from aded_edge.bench.dialogs import load_dialogs
+from aded_edge.bench.dialogs import Dialog, load_dialogs
+from aded_edge.bench.replay.record import RecordSettings
 from aded_edge.bench.replay.record import record as record_trace
-from aded_edge.errors import BenchError
+from aded_edge.bench.results import check_folder
 from aded_edge.models.resolve import resolve
 
 from ..options import MODEL, Command, FilePath, how_it_runs
@@ -23,19 +25,36 @@ from ..output import console
 @click.command(cls=Command)
 @MODEL
 @click.option("--prompts", type=FilePath, required=True, help="Spec-Bench JSONL.")
-@click.option("--out", type=FilePath, required=True, help="The trace, an .npz file.")
-@click.option("--limit", type=click.IntRange(1), help="Dialogs, from all categories in turn.")
+@click.option("--out", type=FilePath, required=True, help="The trace to write, an .npz file.")
+@click.option(
+    "--limit", type=click.IntRange(1), help="Number of dialogs, from all categories in turn."
+)
 @click.option("--max-tokens", type=click.IntRange(2), default=192, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @how_it_runs
-def record(model: str, prompts: Path, out: Path, limit: int | None, **options: Any) -> None:
-    """Keep a model's answers, so that drafting can be tried without it."""
+def record(
+    model: str,
+    prompts: Path,
+    out: Path,
+    limit: int | None,
+    *,
+    max_tokens: int,
+    temperature: float,
+    seed: int,
+    **running: Any,
+) -> None:
+    """Record a model's answers, so that drafting can be tried without it."""
     dialogs = load_dialogs(prompts, limit)
-    if not out.parent.is_dir():
-        raise BenchError(f"cannot write the trace {out}: {out.parent} is no folder")
-    with tqdm(dialogs, unit="dialog") as bar:
-        trace = record_trace(resolve(model), prompts.name, bar, **options)
+    check_folder(out)
+    settings = RecordSettings(prompts.name, max_tokens, temperature, seed)
+    trace = record_trace(resolve(model), _with_bar(dialogs), settings, **running)
     trace.save(out)
     tokens = sum(len(turn.answer) for turn in trace.turns)
     console().print(f"{len(trace.turns)} answers, {tokens} tokens, written to {out}")
+
+
+def _with_bar(dialogs: list[Dialog]) -> Iterator[Dialog]:
+    # A generator, so that the bar does not appear before the model is loaded.
+    with tqdm(dialogs, unit="dialog") as bar:
+        yield from bar

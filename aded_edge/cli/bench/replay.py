@@ -1,6 +1,6 @@
-"""`bench replay`: drafting tried on a trace, as tables and JSON.
+"""`bench replay`: try drafting on a trace; print tables and write JSON.
 
-Knows tables. Does not know how figures are made.
+Knows tables. Does not know how figures are computed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from aded_edge.bench.replay.run import Replay, Tally, load_costs
 from aded_edge.bench.replay.trace import Trace
-from aded_edge.bench.speed.run import save
+from aded_edge.bench.results import check_folder, save_result
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
 from aded_edge.errors import BenchError
 from aded_edge.runtime.persistence import load_learned
@@ -24,17 +24,21 @@ from aded_edge.runtime.persistence import load_learned
 from ..options import Command, FilePath, StorePath
 
 _CPU_LEAVES, _GPU_LEAVES = 1, 16
-"""What `Llama` uses: chains where a row costs much, trees where it costs next to nothing."""
+"""Defaults of --leaves, those of `Llama`: chains where another row costs much, trees where it costs
+next to nothing."""
+
+_FLAT_SLOPE = 0.05
+"""Costs are flat if a further row adds less than this share of width 1, on average."""
 
 _DEPTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
-"""Depths that are printed; the JSON holds all."""
+"""Depths that are printed; the JSON has all of them."""
 
 
 class _Replay(Command):
-    """A visit is cold unless the command line says otherwise: no store of the config file's."""
+    """Ignores the config file: a store in it must not warm a visit that should be cold."""
 
     def configured(self) -> dict[str, Any]:
-        """Nothing."""
+        """Return no defaults."""
         return {}
 
 
@@ -44,52 +48,81 @@ class _Replay(Command):
     "--cost", default="measured", show_default=True, help="measured, laptop, gpu, or a JSON file."
 )
 @click.option("--visits", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--warm", type=FilePath, multiple=True, help="A trace to learn from first.")
+@click.option(
+    "--warm", type=FilePath, multiple=True, help="A trace to learn from first; may be repeated."
+)
 @click.option(
     "--store",
     type=StorePath(),
     default="none",
     show_default=True,
-    help="A matrix to start from: a file, or default.",
+    help="Start with the matrix of this store: a file, default, or none.",
 )
 @click.option(
     "--search",
     type=click.Choice(["best-first", "puct"]),
     default="best-first",
     show_default=True,
-    help="puct is the paper's, with its tree evaluated whole.",
+    help="puct is ADED's as published; its tree is evaluated whole.",
 )
 @click.option("--leaves", type=click.IntRange(1, 64), help="Default: 1, or 16 at flat costs.")
-@click.option("--longest", type=click.IntRange(1), default=32, show_default=True, help="Context.")
-@click.option("--kappa", type=click.FloatRange(0), default=0.7, show_default=True)
-@click.option("--hard", type=click.FloatRange(0), default=1.0, show_default=True)
-@click.option("--soft", type=click.FloatRange(0), default=1.0, show_default=True)
-@click.option("--trusting", is_flag=True, help="No calibration.")
-@click.option("--overhead", type=click.FloatRange(0), default=0.0, show_default=True)
+@click.option(
+    "--longest", type=click.IntRange(1), default=32, show_default=True, help="Context, in tokens."
+)
+@click.option(
+    "--kappa",
+    type=click.FloatRange(0),
+    default=0.7,
+    show_default=True,
+    help="Weight of shorter contexts in an estimate.",
+)
+@click.option(
+    "--hard",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="Weight of a chosen token when it is learned.",
+)
+@click.option(
+    "--soft",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="Weight of the target's candidates when they are learned.",
+)
+@click.option("--trusting", is_flag=True, help="Take estimates as they are, without calibration.")
+@click.option(
+    "--overhead",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Cost of drafting in each step, in plain evaluations.",
+)
 @click.option("--json", "out", type=FilePath, help="Write the result here.")
 def replay(
     trace: Path,
     *,
     cost: str,
     visits: int,
-    search: str,
-    leaves: int | None,
     warm: tuple[Path, ...],
-    store: Path | None,
     overhead: float,
     out: Path | None,
-    **options: Any,
+    **drafting: Any,
 ) -> None:
     """Try drafting on a trace, without the model.
 
-    The first visit is cold, unless --warm or --store say otherwise.
+    The first visit starts with an empty matrix, except with --warm or --store.
     """
+    if out is not None:
+        check_folder(out)
     recorded = Trace.load(trace)
     costs = load_costs(cost, recorded)
+    search, leaves = drafting.pop("search"), drafting.pop("leaves")
     if leaves is None:
         leaves = _GPU_LEAVES if _is_flat(costs) else _CPU_LEAVES
+    store: Path | None = drafting.pop("store")
     kind = PaperDrafter if search == "puct" else AdaptiveDrafter
-    drafter = kind(max_leaves=leaves, **options)
+    drafter = kind(max_leaves=leaves, **drafting)
     if store is not None:
         for part in load_learned(store, recorded.conditions["fingerprint"]):
             drafter.absorb(part)
@@ -105,7 +138,8 @@ def replay(
     if out is not None:
         about = recorded.conditions
         result = {"trace": about, "cost": cost, "costs": costs, "leaves": leaves, "visits": found}
-        save({**result, "search": search, "overhead": overhead, "options": options}, out)
+        result |= {"search": search, "overhead": overhead, "options": drafting}
+        save_result(result, out)
         to.print(f"written to {out}")
 
 
@@ -113,7 +147,7 @@ def _warm_up(run: Replay, warm: Sequence[Path], recorded: Trace, path: Path) -> 
     for other in warm:
         earlier = Trace.load(other)
         if earlier.conditions["fingerprint"] != recorded.conditions["fingerprint"]:
-            raise BenchError(f"{other} is the trace of another model than {path}")
+            raise BenchError(f"{other} was recorded with another model than {path}")
         run.visit(earlier.turns)
 
 
@@ -129,7 +163,7 @@ def _conditions(recorded: Trace, cost: str, search: str, leaves: int, overhead: 
 
 def _is_flat(costs: dict[int, float]) -> bool:
     widest = max(costs)
-    return costs[widest] / costs[1] < 1 + 0.05 * (widest - 1)
+    return costs[widest] / costs[1] < 1 + _FLAT_SLOPE * (widest - 1)
 
 
 def _tables(visit: int, tallies: dict[str, Tally]) -> Iterator[Table]:

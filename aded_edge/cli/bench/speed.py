@@ -1,6 +1,6 @@
-"""`bench speed`: decoders measured side by side, as tables, JSON and a picture.
+"""`bench speed`: measure decoders side by side; print tables, write JSON and a picture.
 
-Knows tables and progress. Does not know how figures are made.
+Knows tables and progress bars. Does not know how figures are computed.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from aded_edge.bench.dialogs import Dialog, load_dialogs
+from aded_edge.bench.dialogs import ALL_CATEGORIES, Dialog, load_dialogs
 from aded_edge.bench.picture import draw
+from aded_edge.bench.results import save_result
 from aded_edge.bench.speed.decoders import AUTO, LOCAL, PLAIN, RunSettings
-from aded_edge.bench.speed.run import DECODERS, run, save, taking_part
+from aded_edge.bench.speed.run import DECODERS, run, taking_part
 from aded_edge.bench.speed.server import SERVERS
-from aded_edge.bench.speed.summary import ALL_CATEGORIES, conditions
+from aded_edge.bench.speed.summary import describe_conditions
 from aded_edge.errors import BenchError
 from aded_edge.files import check_picture
 from aded_edge.models.resolve import resolve
@@ -34,17 +35,21 @@ from ..output import console
 @click.command(cls=Command)
 @MODEL
 @click.option("--prompts", type=FilePath, required=True, help="Spec-Bench JSONL.")
-@click.option("--limit", type=click.IntRange(1), help="Dialogs, from all categories in turn.")
+@click.option(
+    "--limit", type=click.IntRange(1), help="Number of dialogs, from all categories in turn."
+)
 @click.option("--max-tokens", type=click.IntRange(2), default=128, show_default=True)
 @click.option("--visits", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--decoders", help="Default: llama_cpp, auto, lookup-10, lookup-2, paper, servers.")
-@click.option("--llama-server", type=FilePath, help="llama.cpp's server, to be compared with.")
+@click.option("--decoders", help="Separated by commas. Default: all but off.")
+@click.option("--llama-server", type=FilePath, help="Path of llama.cpp's llama-server.")
 @click.option(
-    "--peer-dialogs", type=click.IntRange(0), help="Others than auto answer only so many dialogs."
+    "--peer-dialogs",
+    type=click.IntRange(0),
+    help="Number of dialogs for decoders other than llama_cpp and auto. Default: all.",
 )
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True)
 @how_it_runs
-@click.option("--json", "out", type=FilePath, help="Write the result here, dialog by dialog.")
+@click.option("--json", "out", type=FilePath, help="Write the result here, after each dialog.")
 @click.option("--png", type=FilePath, help="Draw it here; needs aded-edge[plot].")
 def speed(
     model: str,
@@ -54,36 +59,26 @@ def speed(
     png: Path | None,
     *,
     decoders: str | None,
-    threads: int | None,
-    ctx: int,
     llama_server: Path | None,
     **options: Any,
 ) -> None:
     """Measure speed against llama_cpp.Llama and others, first visit and second.
 
     \b
-    Decoders: llama_cpp, with which all are compared; auto, off and paper of aded-edge; lookup-10
-    and lookup-2, llama_cpp's prompt lookup; and of --llama-server: server, ngram-simple,
-    ngram-map-k, ngram-mod and ngram-cache.
+    Decoders: llama_cpp, with which all others are compared; auto, off and paper, which are
+    aded-edge; lookup-10 and lookup-2, which are llama_cpp's prompt lookup; and with --llama-server
+    also server, ngram-simple, ngram-map-k, ngram-mod and ngram-cache.
     """
     names = _decoders(decoders, llama_server)
     file = resolve(model)
     if png is not None:
         check_picture(png)
-    settings = RunSettings(
-        model=str(file),
-        prompts=str(prompts),
-        decoders=names,
-        threads=threads or default_threads(),
-        n_ctx=ctx,
-        llama_server=str(llama_server) if llama_server is not None else None,
-        **options,
-    )
+    settings = _settings(file, prompts, names, llama_server, **options)
     dialogs = load_dialogs(prompts, limit)
 
     def keep(result: dict[str, Any]) -> None:
         if out is not None:
-            save(result, out)
+            save_result(result, out)
 
     with _ends_in_order(), tqdm(total=_planned(settings, dialogs), unit="answer") as bar:
         result = run(settings, dialogs, lambda answers: bar.update(answers) and None, keep)
@@ -103,10 +98,33 @@ def _decoders(asked: str | None, llama_server: Path | None) -> tuple[str, ...]:
     names = dict.fromkeys(name.strip() for name in asked.split(",") if name.strip())
     for name in names:
         if name not in DECODERS:
-            raise BenchError(f"no decoder {name!r}; known: {', '.join(DECODERS)}")
+            raise BenchError(f"there is no decoder {name!r}; choose from {', '.join(DECODERS)}")
         if name in SERVERS and llama_server is None:
-            raise BenchError(f"the decoder {name!r} needs --llama-server, the path of its binary")
+            raise BenchError(
+                f"the decoder {name!r} needs --llama-server with the path of its binary"
+            )
     return tuple({PLAIN: None, **names})
+
+
+def _settings(
+    model: Path,
+    prompts: Path,
+    decoders: tuple[str, ...],
+    llama_server: Path | None,
+    *,
+    threads: int | None,
+    ctx: int,
+    **options: Any,
+) -> RunSettings:
+    return RunSettings(
+        model=str(model),
+        prompts=str(prompts),
+        decoders=decoders,
+        threads=threads or default_threads(),
+        n_ctx=ctx,
+        llama_server=str(llama_server) if llama_server is not None else None,
+        **options,
+    )
 
 
 def _planned(settings: RunSettings, dialogs: list[Dialog]) -> int:
@@ -119,7 +137,10 @@ def _planned(settings: RunSettings, dialogs: list[Dialog]) -> int:
 
 @contextmanager
 def _ends_in_order() -> Iterator[None]:
-    """A run that is told to end stops its servers and removes its gigabytes of KV first."""
+    """Turn signals that end the process into SystemExit.
+
+    Then the run stops its servers and removes its files, which are gigabytes of KV caches.
+    """
 
     def end(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
@@ -134,8 +155,8 @@ def _ends_in_order() -> Iterator[None]:
 
 
 def show(result: dict[str, Any], to: Console) -> None:
-    """Prints conditions and tables."""
-    to.print(conditions(result))
+    """Print the conditions and one table per visit."""
+    to.print(describe_conditions(result))
     for visit, store in result["stores"].items():
         rows = [row for row in result["summary"] if f"visit {row['visit']}" == visit]
         to.print(f"\n{visit}, {store} store")
@@ -143,7 +164,7 @@ def show(result: dict[str, Any], to: Console) -> None:
         costs = {int(width): cost for width, cost in result["cost_curves"][visit].items()}
         if costs:
             curve = ", ".join(f"{w}: {c / costs[1]:.1f}" for w, c in costs.items() if w > 1)
-            to.print(f"An evaluation takes {costs[1] * 1000:.1f} ms; by width {curve} times.")
+            to.print(f"A plain evaluation takes {costs[1] * 1000:.1f} ms; cost by width: {curve}.")
         for row in rows:
             if row["category"] == ALL_CATEGORIES and row["decoder"] == AUTO:
                 to.print(_about_auto(row))
@@ -177,7 +198,7 @@ def _about_auto(row: dict[str, Any]) -> str:
     if "oracle_speedup" in row:
         text += (
             f"The oracle would reach {row['oracle_speedup']:.2f} times plain decoding; "
-            f"auto has {row['oracle_share']:.0%} of its speed. "
+            f"auto reached {row['oracle_share']:.0%} of the oracle's speed. "
         )
     if "overhead" in row:
         shares = ", ".join(f"{part} {share:.1%}" for part, share in row["shares"].items())

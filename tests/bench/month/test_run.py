@@ -4,8 +4,16 @@ import json
 
 import pytest
 
-from aded_edge.bench.month.run import COLD, KEPT, PLAIN, Session, run, sessions, speedups
-from aded_edge.cli.bench.month import draw, show
+from aded_edge.bench.month.run import (
+    COLD,
+    KEPT,
+    PLAIN,
+    MonthSettings,
+    Session,
+    run,
+    sessions,
+    speedups,
+)
 from aded_edge.errors import BenchError
 
 
@@ -24,11 +32,10 @@ def test_what_is_no_session_is_refused(tmp_path, text):
         sessions(tmp_path / "x.jsonl")
 
 
-def test_a_short_month(tiny_path, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("aded_edge.runtime.costs.MEASURE_SECONDS", 0.0)
+def test_a_short_month(tiny_path, few):
     days = [Session(day, "tea", ("Is tea good?", "Why?")) for day in (1, 2)]
     done = []
-    result = run(tiny_path, days, max_tokens=20, threads=1, ctx=512, progress=done.append)
+    result = run(tiny_path, days, MonthSettings(max_tokens=20, threads=1, n_ctx=512), done.append)
     assert sum(done) == 2 * 2 * 3
     rows = {(row["day"], row["kind"]): row for row in result["rows"]}
     assert set(rows) == {(day, kind) for day in (1, 2) for kind in (KEPT, COLD, PLAIN)}
@@ -36,10 +43,4 @@ def test_a_short_month(tiny_path, monkeypatch, tmp_path, capsys):
     assert rows[2, KEPT]["tokens"] == rows[2, PLAIN]["tokens"]
     assert rows[2, PLAIN]["mat"] == 1.0
     assert len(speedups(result, KEPT)) == 2
-    from rich.console import Console
-
-    show(result, Console())
-    assert "plain decoding" in capsys.readouterr().out
-    draw(result, tmp_path / "x.png")
-    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     json.dumps(result)

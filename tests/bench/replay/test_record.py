@@ -1,26 +1,19 @@
 """Recording with the real model: what it says is what llama_cpp.Llama says."""
 
-import json
-
 import numpy as np
 import pytest
 
-from aded_edge.bench.replay.record import record
+from aded_edge.bench.dialogs import load_dialogs
+from aded_edge.bench.replay.record import RecordSettings, record
 from aded_edge.bench.replay.trace import TOP, Trace
-from aded_edge.cli.main import cli, guarded
+from tests.bench.replay.dialogs import DIALOGS, write_dialogs
 
-DIALOGS = [
-    {"question_id": 7, "category": "qa", "turns": ["Name a colour.", "And another one?"]},
-    {"question_id": 8, "category": "rag", "turns": ["Count from one to five."]},
-]
 TOKENS = 10
 
 
 @pytest.fixture
 def prompts(tmp_path):
-    path = tmp_path / "prompts.jsonl"
-    path.write_text("\n".join(json.dumps(dialog) for dialog in DIALOGS) + "\n", encoding="utf-8")
-    return path
+    return write_dialogs(tmp_path / "prompts.jsonl", DIALOGS)
 
 
 @pytest.fixture
@@ -30,8 +23,8 @@ def recorded(model_path, prompts, tmp_path, few):
     def recorded(limit=None, temperature=0.0, seed=0, ctx=512):
         out = tmp_path / "trace.npz"
         how = {"ctx": ctx, "threads": 1, "gpu_layers": 0, "flash_attn": False}
-        how |= {"max_tokens": TOKENS, "temperature": temperature, "seed": seed}
-        record(model_path, prompts, out, limit, **how)
+        settings = RecordSettings(prompts.name, TOKENS, temperature, seed)
+        record(model_path, load_dialogs(prompts, limit), settings, **how).save(out)
         return Trace.load(out)
 
     return recorded
@@ -95,28 +88,6 @@ def test_sampled_answers_are_the_same_with_the_same_seed(recorded):
 
 def test_a_dialog_that_outgrows_the_context_ends_there(recorded, prompts):
     long = [*DIALOGS, {"question_id": 9, "turns": ["Hello.", "one two " * 200, "Bye."]}]
-    prompts.write_text("\n".join(map(json.dumps, long)), encoding="utf-8")
+    write_dialogs(prompts, long)
     trace = recorded(ctx=256)
     assert {(t.dialog, t.turn) for t in trace.turns} == {("7", 0), ("7", 1), ("8", 0), ("9", 0)}
-
-
-def test_the_command_records_what_replay_reads(model_path, prompts, tmp_path, few, capsys):
-    out = tmp_path / "trace.npz"
-    how = ["--max-tokens", "4", "--ctx", "256", "--threads", "1", "--limit", "1"]
-    paths = ["--prompts", str(prompts), "--out", str(out)]
-    assert guarded(cli, ["bench", "record", str(model_path), *paths, *how]) == 0
-    assert "2 answers" in capsys.readouterr().out
-    assert guarded(cli, ["bench", "replay", str(out), "--cost", "laptop"]) == 0
-    assert "SmolLM2" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("bad", ["model", "prompts"])
-def test_what_cannot_be_read_is_told_in_one_line(bad, model_path, prompts, tmp_path, capsys):
-    gone = str(tmp_path / "gone")
-    model = gone if bad == "model" else str(model_path)
-    asked = gone if bad == "prompts" else str(prompts)
-    arguments = ["bench", "record", model, "--prompts", asked, "--out", str(tmp_path / "t.npz")]
-    assert guarded(cli, arguments) == 1
-    said = capsys.readouterr().err
-    assert "gone" in said
-    assert len(said.splitlines()) == 1

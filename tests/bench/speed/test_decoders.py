@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from aded_edge.bench.speed.decoders import LOCAL, Local
+from aded_edge.bench.speed.decoders import LOCAL, LocalDecoder
 from aded_edge.bench.speed.evaluated import EvaluatedPrompts
 
 TEXT = "<|im_start|>user\nName the colours of the rainbow.<|im_end|>\n<|im_start|>assistant\n"
@@ -16,7 +16,7 @@ def test_answers_are_those_of_a_decoder_that_evaluates_the_prompt_itself(
 ):
     prompt = plain.tokenize(TEXT.encode(), add_bos=False, special=True)
     kv = EvaluatedPrompts(tmp_path).file(plain, prompt)
-    decoder = Local(name, small, tmp_path)
+    decoder = LocalDecoder(name, small, tmp_path)
     try:
         first, again = decoder.answer(prompt, kv), decoder.answer(prompt, kv)
     finally:
@@ -36,7 +36,7 @@ def test_the_drafter_reads_a_prompt_that_it_was_given_as_kv(small, plain, tmp_pa
     for given in (True, False):
         folder = tmp_path / str(given)
         folder.mkdir()
-        decoder = Local("auto", small, folder)
+        decoder = LocalDecoder("auto", small, folder)
         for prompt in turns:
             if given:
                 decoder.answer(prompt, evaluated.file(plain, prompt))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aded_edge.bench.speed.evaluated import EvaluatedPrompts, take_up
+from aded_edge.bench.speed.evaluated import EvaluatedPrompts, load_kv
 from aded_edge.errors import BenchError
 
 
@@ -17,7 +17,7 @@ def test_kv_is_kept_while_there_is_room(tiny_plain, tmp_path):
     assert tiny_plain.n_tokens == 0  # nothing was evaluated again
 
     for prompt, path in zip(prompts, files, strict=True):
-        take_up(tiny_plain, path)
+        load_kv(tiny_plain, path)
         assert tiny_plain.input_ids[: tiny_plain.n_tokens].tolist() == prompt[:-1]
 
     tight = EvaluatedPrompts(tmp_path, most_bytes=1)
@@ -34,4 +34,4 @@ def test_kv_that_cannot_be_kept_or_read_is_told(tiny_plain, tmp_path):
         EvaluatedPrompts(tmp_path / "gone").file(tiny_plain, [1, 5, 6])
     (tmp_path / "x.kv").write_bytes(b"nothing of the kind")
     with pytest.raises(BenchError, match=r"x\.kv"):
-        take_up(tiny_plain, tmp_path / "x.kv")
+        load_kv(tiny_plain, tmp_path / "x.kv")

@@ -3,11 +3,11 @@
 import pytest
 
 from aded_edge.bench.speed.decoders import PLAIN, RunSettings
-from aded_edge.bench.speed.summary import Answer, summarise
+from aded_edge.bench.speed.summary import RunAnswer, summarise
 
 
 def answer(decoder, seconds, tokens=11, accepted=0, dialog=1, category="qa", **more):
-    return Answer(
+    return RunAnswer(
         visit=1,
         dialog=dialog,
         category=category,

@@ -1,11 +1,10 @@
-"""What a machine is and does: its CPU and GPU, how busy it is, what llama.cpp says of itself.
+"""Facts about this machine: its cores and GPU, how busy it is, and what llama.cpp logs about it.
 
-Asks the system and reads llama.cpp's words. Does not know models, nor what follows.
+Asks the system, and parses llama.cpp's log. Does not know models, nor what to conclude.
 """
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import subprocess
@@ -13,39 +12,45 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
+from aded_edge.runtime.options import default_threads
+
+_BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
+"""Fields of psutil.cpu_times that add up to the time in use; each system has some of them. They
+include guest time on Linux and interrupts on Windows."""
+
 
 class OtherProcesses:
-    """How much other processes compute, from its construction on."""
+    """A measurement of the CPU time that other processes use, from its construction on."""
 
     def __init__(self) -> None:
-        self._load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
         self._began = self._now()
 
     def cores(self) -> float:
-        """Cores that they kept busy.
+        """Return the number of cores that other processes kept busy, on average.
 
-        Where the system keeps no count it is the load average before, if that was high: a low one
-        may be of anything.
+        It is 0.0 where the system does not let this process read CPU times (Android).
         """
-        if self._began is None or (now := self._now()) is None:
-            return self._load if self._load > (os.cpu_count() or 1) / 2 else 0.0
+        now = self._now()
+        if now is None or self._began is None:
+            return 0.0
         wall, others = (new - old for new, old in zip(now, self._began, strict=True))
         return max(others / wall, 0.0) if wall > 0 else 0.0
 
     @staticmethod
     def _now() -> tuple[float, float] | None:
-        """Seconds by the clock, and those that others have computed."""
+        """Return the clock, and the CPU seconds of all other processes so far."""
         try:
-            first = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0]
-            user, nice, system, _idle, _wait, *interrupts = map(int, first.split()[1:9])
-            busy = (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
-        except (OSError, ValueError, IndexError):
+            times = psutil.cpu_times()
+        except OSError:
             return None
+        busy = sum(getattr(times, name, 0.0) for name in _BUSY)
         return time.monotonic(), busy - time.process_time()
 
 
 def weight_buffers(lines: Sequence[str]) -> dict[str, float]:
-    """Place -> MiB of weights there, out of llama.cpp's log."""
+    """Parse llama.cpp's log: name of a buffer -> MiB of weights in it."""
     sizes: dict[str, float] = {}
     for line in lines:
         found = re.search(r"(\S+) model buffer size = +([\d.]+) MiB", line)
@@ -55,7 +60,7 @@ def weight_buffers(lines: Sequence[str]) -> dict[str, float]:
 
 
 def features(system: str) -> dict[str, list[str]]:
-    """Backend -> what it uses, out of llama.cpp's system info ("CPU : AVX2 = 1 | ...")."""
+    """Parse llama.cpp's system info ("CPU : AVX2 = 1 | ..."): backend -> features in use."""
     found: dict[str, list[str]] = {}
     backend = "CPU"
     for item in system.split("|"):
@@ -68,21 +73,20 @@ def features(system: str) -> dict[str, list[str]]:
 
 
 def thread_counts(cores: int, current: int) -> list[int]:
-    """Numbers of threads worth trying: one, half of the cores, the physical ones, all."""
-    return sorted({1, max(cores // 2, 1), _physical_cores(cores), cores, current})
+    """Return the numbers of threads to compare.
 
+    Args:
+        cores: number of logical cores.
+        current: number of threads in use.
 
-def _physical_cores(cores: int) -> int:
-    folder = Path("/sys/devices/system/cpu")
-    siblings = folder.glob("cpu[0-9]*/topology/thread_siblings_list")
-    try:
-        return len({path.read_text(encoding="utf-8") for path in siblings}) or cores
-    except OSError:
-        return cores
+    Returns:
+        One thread, half of the cores, the physical cores, all cores, and `current`; sorted.
+    """
+    return sorted({1, max(cores // 2, 1), default_threads(), cores, current})
 
 
 def visible_gpu() -> str | None:
-    """A GPU that this machine seems to have."""
+    """Return the kind of GPU that this machine seems to have: "Metal", "CUDA" or None."""
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return "Metal"
     if any(Path("/dev").glob("nvidia[0-9]*")):
