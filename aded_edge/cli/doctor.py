@@ -97,8 +97,8 @@ def show(findings: Findings, to: Console) -> None:
     to.print("cost: in plain evaluations. pays from: least share of draft tokens that are right.")
     to.print("\nThe best width and its speed over plain decoding, by that share")
     to.print(_pays(costs))
-    speeds = [f"{conclusions.oracle_speed(costs, n):.2f}x in {n}" for n in conclusions.ANSWERS]
-    to.print(f"No drafter can be faster than {', '.join(speeds)} tokens.")
+    speeds = [f"{conclusions.oracle_speed(costs, n):.2f}x for {n}" for n in conclusions.ANSWERS]
+    to.print(f"Upper bound for any drafter: {', '.join(speeds)} tokens.")
     to.print("\nMilliseconds by number of threads (* is the number used here)")
     to.print(_threads(findings))
     advice = conclusions.advice(findings)
@@ -125,7 +125,7 @@ def _about(f: Findings) -> list[tuple[str, str]]:
             "batch kernels",
         ),
         ("cpu", f"{f.cpu}: {', '.join(shown)}"),
-        ("gpu", gpu if f.gpu_build else "not used: this llama.cpp was built without one"),
+        ("gpu", gpu if f.gpu_build else "not used: this llama.cpp was built without GPU support"),
         (
             "runs with",
             f"{f.threads} threads, {f.gpu_layers} GPU layers, n_ctx {f.n_ctx}, flash attention "

@@ -19,7 +19,7 @@ ANSWERS = (16, 64, 192)
 """Lengths of answers, in tokens, for which the report has the oracle's speed."""
 
 BETTER = 1.05
-"""Least speedup by another number of threads for which that is advised."""
+"""Another number of threads is advised if it is more than this many times as fast."""
 
 STEEP = 1.5
 """Cost of width 2, in units of width 1, above which another quantisation is advised."""
@@ -103,8 +103,8 @@ def _busy(f: Findings) -> str | None:
     if not f.busy:
         return None
     return (
-        f"The machine was busy: others used {f.others:.1f} of {f.cores} cores, and an evaluation "
-        f"usually took {f.spread:.2f} times its fastest. These figures may be wrong: close other "
+        f"The machine was busy: others used {f.others:.1f} of {f.cores} cores, and the median "
+        f"evaluation took {f.spread:.2f} times the fastest. These figures may be wrong: close other "
         "programs that compute, and run this again."
     )
 

@@ -48,7 +48,7 @@ TRY_SECONDS = 5.0
 """Rough time for that comparison, once there were LEAST_ROUNDS."""
 
 SPREAD = 1.25
-"""The machine counts as busy if a plain evaluation usually takes longer than this multiple of the
+"""The machine counts as busy if the median plain evaluation takes more than this multiple of the
 fastest one."""
 
 OTHERS = 0.1

@@ -64,7 +64,7 @@ def load_costs(name: str, trace: Trace) -> dict[int, float]:
         ) from error
     except (ValueError, AttributeError, TypeError) as error:
         raise BenchError(
-            f"{name} is no cost curve ({error}); write JSON like "
+            f"{name} is not a cost curve ({error}); write JSON like "
             '{"1": 0.010, "2": 0.018, "4": 0.026}'
         ) from error
     return costs

@@ -111,7 +111,7 @@ class Trace:
             raise BenchError(f"cannot read the trace {path}: {error}") from error
         except Exception as error:  # NumPy parses before it checks: anything may be raised
             raise BenchError(
-                f"{path} is no trace, or a damaged one ({error}); make one with "
+                f"{path} is not a trace, or damaged ({error}); make one with "
                 "python -m aded_edge bench record"
             ) from error
 

@@ -40,7 +40,8 @@ class RunAnswer(TimedAnswer):
 def summarise(settings: RunSettings, answers: Sequence[RunAnswer]) -> list[dict[str, Any]]:
     """Compute one row of figures per visit, category and decoder.
 
-    The category ALL_CATEGORIES has the figures of all dialogs. First tokens are not counted.
+    The category ALL_CATEGORIES has the figures of all dialogs. Speeds do not include the first
+    token of an answer, nor the time to it.
 
     Returns:
         Rows with the keys visit, category, decoder and

@@ -63,7 +63,7 @@ def test_where_all_is_well_nothing_is_advised():
     ("changes", "words"),
     [
         ({"others": 0.5}, "others used 0.5 of 4 cores"),
-        ({"times": {4: {1: [1.0, 1.5, 1.6], 8: [2.0] * 3}}}, "1.50 times its fastest"),
+        ({"times": {4: {1: [1.0, 1.5, 1.6], 8: [2.0] * 3}}}, "1.50 times the fastest"),
         ({"buffers": {"CPU_Mapped": 100.0}, "costs": {1: 1.0, 2: 1.9}}, "requantise.py"),
         ({"gpu": "CUDA"}, "-DGGML_CUDA=on"),
         ({"gpu": "CUDA", "gpu_build": True}, "--gpu-layers -1"),

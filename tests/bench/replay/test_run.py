@@ -184,6 +184,6 @@ def test_costs_are_read_from_a_file(tmp_path):
 def test_what_is_no_cost_curve_is_named(tmp_path, text):
     path = tmp_path / "costs.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(BenchError, match="no cost curve") as caught:
+    with pytest.raises(BenchError, match="not a cost curve") as caught:
         load_costs(str(path), trace(answers=0))
     assert str(path) in str(caught.value)

@@ -68,18 +68,18 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK", b"not a trace\n", b"\x80\x04N.", b"\x93NUMPY"])
 def test_a_file_of_another_kind_is_no_trace(path, content):
     path.write_bytes(content)
-    assert "is no trace" in refused(path)
+    assert "is not a trace" in refused(path)
 
 
 def test_an_array_alone_is_no_trace(path):
     with path.open("wb") as file:
         np.save(file, np.arange(5))
-    assert "is no trace" in refused(path)
+    assert "is not a trace" in refused(path)
 
 
 def test_another_archive_is_no_trace(path):
     np.savez(path, something=np.arange(5))
-    assert "is no trace" in refused(path)
+    assert "is not a trace" in refused(path)
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.999])
@@ -133,4 +133,4 @@ def test_another_format_is_told_by_its_number(path, saved):
 )
 def test_arrays_that_do_not_fit_together_are_no_trace(path, saved, changes):
     changed(path, **changes)
-    assert "is no trace" in refused(path)
+    assert "is not a trace" in refused(path)

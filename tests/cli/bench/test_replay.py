@@ -92,10 +92,10 @@ def test_what_cannot_be_read_or_written_is_told_in_one_line(tmp_path, file, caps
     gone = tmp_path / "gone"
     for options, said in (
         ([gone], "cannot read"),
-        ([tmp_path / "text"], "is no trace"),
+        ([tmp_path / "text"], "is not a trace"),
         ([file, "--cost", "steep"], "steep"),
         ([file, "--cost", tmp_path], str(tmp_path)),
-        ([file, "--cost", tmp_path / "text"], "no cost curve"),
+        ([file, "--cost", tmp_path / "text"], "not a cost curve"),
         ([file, "--warm", gone], "cannot read"),
         ([file, "--warm", other], "another model"),
         ([file, "--store", gone], str(gone)),
