@@ -1,6 +1,8 @@
 """aded-edge: a local GGUF model answers faster and says the same.
 
-The public names, and nothing else.
+These are all public names. `Llama` is a drop-in for `llama_cpp.Llama`, `Assistant` keeps
+conversations and memories, `Stats` holds the figures of a generation. All errors derive from
+`AdedError`.
 """
 
 from .assistant import Assistant

@@ -1,7 +1,7 @@
-"""A target with a known distribution and no weights, for tests and examples.
+"""A target without a model: logits come from a known function of the tokens.
 
-Same interface as `LlamaTarget`, and stricter: it holds the caller to the order of calls and to
-well-formed trees. Knows nothing of llama.cpp.
+It has the interface of `LlamaTarget` and is stricter: it asserts the order of calls and well-formed
+trees. Does not know llama.cpp.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from aded_edge.errors import EvaluationError
 
 
 class ScriptedTarget:
-    """Logits from a function of the tokens so far.
+    """A target whose logits are a function of the last tokens.
 
     Args:
-        logits_of: the last tokens of a path, int32 (order,) or fewer -> float32 (n_vocab,).
+        logits_of: the last tokens, int32 (order,) or fewer -> logits behind them, float32
+            (n_vocab,).
         n_vocab: size of the vocabulary.
-        order: how many tokens `logits_of` is given.
+        order: number of tokens that `logits_of` is given.
         n_ctx: the most tokens the history holds.
 
     Attributes:
@@ -49,7 +50,7 @@ class ScriptedTarget:
     def ngram(
         cls, n_vocab: int, order: int = 2, seed: int = 0, sharpness: float = 3.0
     ) -> ScriptedTarget:
-        """A random n-gram model: each context's logits are drawn once, from its own seed."""
+        """A random n-gram model: a context's logits are random, from a seed of its own."""
         known: dict[tuple[int, ...], Float32Array] = {}
 
         def logits_of(context: Int32Array) -> Float32Array:
@@ -63,12 +64,12 @@ class ScriptedTarget:
 
     @property
     def history(self) -> Int32Array:
-        """int32 (n,): the tokens that are evaluated, a view."""
+        """int32 (n,): the evaluated tokens, a view."""
         return self._tokens[: self._length]
 
     @property
     def max_nodes(self) -> int:
-        """How many draft nodes the next evaluation can take beside its root."""
+        """The most draft nodes that the next evaluation can take beside its root."""
         return max(len(self._tokens) - self._length - 1, 0)
 
     @property
@@ -77,7 +78,7 @@ class ScriptedTarget:
         return len(self.widths) if self._paths is not None else 0
 
     def read(self, tokens: Sequence[int]) -> None:
-        """Starts over with these tokens as the evaluated history."""
+        """Start over with these tokens as the evaluated history."""
         self._length = len(tokens)
         self._tokens[: self._length] = tokens
         self._paths = None
@@ -85,7 +86,7 @@ class ScriptedTarget:
         self.row = -1
 
     def submit(self, root: int, tokens: Int32Array, parents: Int32Array) -> None:
-        """Evaluates the root and a draft tree."""
+        """Evaluate the root and a draft tree."""
         self.settle()
         if len(tokens) > self.max_nodes or self._length == len(self._tokens):
             raise EvaluationError(f"{len(tokens) + 1} tokens do not fit into the context")
@@ -111,7 +112,7 @@ class ScriptedTarget:
         return self.collect()
 
     def advance(self, row: int) -> None:
-        """The history grows by the token of `row`."""
+        """Append the token of a row to the history."""
         assert self._paths is not None, "advance() belongs between submit() and settle()"
         path = self._paths[row]
         walked = self._tokens[self._base : self._length].tolist()
@@ -121,11 +122,11 @@ class ScriptedTarget:
         self.row = row
 
     def settle(self) -> None:
-        """Forgets all nodes that are not in the history."""
+        """Drop all nodes that are not in the history."""
         self._paths = None
 
     def rewind(self, length: int) -> None:
-        """Cuts the history back to its first `length` tokens."""
+        """Cut the history back to its first `length` tokens."""
         self._length = length
 
     def logits(self) -> Float32Array:
@@ -134,6 +135,6 @@ class ScriptedTarget:
         return row
 
     def behind(self, path: Sequence[int]) -> Float32Array:
-        """The known logits float32 (n_vocab,) behind the history and then `path`."""
+        """float32 (n_vocab,): logits behind the history followed by `path`."""
         tail = self.history[-self._order :].tolist()
         return self._logits_of(np.asarray([*tail, *path][-self._order :], np.int32))

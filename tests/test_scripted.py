@@ -1,4 +1,4 @@
-"""The scripted target holds its caller to the rules of a real one."""
+"""The scripted target gives the scripted logits, and refuses calls that break the protocol."""
 
 import numpy as np
 import pytest

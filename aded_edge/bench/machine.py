@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
+from aded_edge.llamacpp.system import binding_version, build_info
 
 
 def run_conditions(model: Path) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def run_conditions(model: Path) -> dict[str, Any]:
         "bytes": model.stat().st_size,
         "machine": platform.platform(),
         "python": platform.python_version(),
-        "llama_cpp_python": llama_cpp.__version__,
-        "system": llama_cpp.llama_print_system_info().decode("utf-8", "replace").strip(),
+        "llama_cpp_python": binding_version(),
+        "system": build_info().strip(),
         "time": time.strftime("%Y-%m-%d %H:%M:%S"),
     }

@@ -1,6 +1,6 @@
-"""Which model this is, wherever its file lies, and what its evaluations depend on.
+"""Which model this is, wherever its file lies, and what its evaluation costs depend on.
 
-Knows llama.cpp's metadata. Does not know what the fingerprints are used for.
+Knows llama.cpp's metadata and settings. Does not know what the fingerprints are used for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 
 import llama_cpp
 
+from .system import binding_version, build_info, build_supports_gpu, cpu_name
+
 _IDENTITY = (
     "general.architecture",
     "general.name",
@@ -23,16 +25,21 @@ _IDENTITY = (
     "tokenizer.ggml.model",
     "tokenizer.ggml.pre",
 )
+"""Metadata that is part of the fingerprint."""
 
 _SAMPLED_TOKENS = 512
+"""Tokens of the vocabulary whose texts are part of the fingerprint, about."""
 
 
 def model_fingerprint(llama: llama_cpp.Llama) -> str:
     """Hex digest of the model's identity and tokenizer.
 
-    Two quantisations of one model share it: what the one taught helps to draft for the other.
-    llama.cpp gives no arrays of the metadata, so the vocabulary enters by its size and by the
-    texts of tokens spread over it.
+    Two quantisations of one model have the same fingerprint, because what is learned from one
+    helps to draft for the other. llama.cpp does not hand out arrays of the metadata, so the
+    vocabulary enters by its size and by the texts of tokens at regular distances.
+
+    Returns:
+        32 hexadecimal digits.
     """
     digest = hashlib.sha256()
     metadata: dict[str, str] = llama.metadata
@@ -48,25 +55,25 @@ def model_fingerprint(llama: llama_cpp.Llama) -> str:
 
 
 def model_name(llama: llama_cpp.Llama) -> str:
-    """A name that a person recognises."""
+    """A name that people recognise: the one in the metadata, or that of the file."""
     return str(llama.metadata.get("general.name") or Path(llama.model_path).stem)
 
 
 def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
-    """All that the cost of an evaluation depends on: model, machine, build, settings."""
+    """Everything that the cost of an evaluation depends on: model, machine, build and settings."""
     context = llama.context_params
-    offloads = llama_cpp.llama_supports_gpu_offload()  # elsewhere the number means nothing
     return {
         "model": model_fingerprint(llama),
         "description": llama._model.desc(),
         "bytes": llama._model.size(),
         "machine": platform.node(),
-        "cpu": _cpu_name(),
-        "system": llama_cpp.llama_print_system_info().decode("utf-8", "replace"),
-        "llama_cpp_python": llama_cpp.__version__,
+        "cpu": cpu_name(),
+        "system": build_info(),
+        "llama_cpp_python": binding_version(),
         "n_threads": context.n_threads,
         "n_threads_batch": context.n_threads_batch,
-        "n_gpu_layers": llama.model_params.n_gpu_layers if offloads else 0,
+        # A build without a GPU backend ignores this number, whatever it is.
+        "n_gpu_layers": llama.model_params.n_gpu_layers if build_supports_gpu() else 0,
         "split_mode": llama.model_params.split_mode,
         "offload_kqv": context.offload_kqv,
         "flash_attn": context.flash_attn_type,
@@ -78,15 +85,6 @@ def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
 
 
 def cost_key(conditions: dict[str, Any]) -> str:
-    """Hex digest of cost conditions."""
+    """Hex digest of cost conditions, 32 digits: the store keeps a cost curve under it."""
     text = json.dumps(conditions, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.processor()

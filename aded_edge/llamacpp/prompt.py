@@ -1,6 +1,6 @@
-"""Prompts: messages as tokens by the model's own chat template, and what two prompts share.
+"""Prompts: messages as tokens by the model's own chat template, and the prefix two prompts share.
 
-Knows chat templates and tokenizers. Does not know what is asked.
+Knows chat templates and tokenizers. Does not know conversations or what is asked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from aded_edge.arrays import Int32Array
 
 
 class Prompter:
-    """Turns messages into the model's prompt tokens, by its own chat template.
+    """Turns messages into prompt tokens, by the model's own chat template.
+
+    A model without a chat template gets the messages' texts, separated by empty lines.
 
     Args:
         llama: any instance of the model.
@@ -53,7 +55,7 @@ class Prompter:
 
 
 def common_prefix(first: Sequence[int] | Int32Array, second: Sequence[int] | Int32Array) -> int:
-    """How many tokens two texts begin with alike."""
+    """Length of the longest common prefix of two token sequences."""
     length = min(len(first), len(second))
     differs = np.flatnonzero(
         np.asarray(first[:length], np.int32) != np.asarray(second[:length], np.int32)

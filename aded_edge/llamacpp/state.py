@@ -1,9 +1,11 @@
-"""A history and its KV in a file.
+"""A history and its KV cache in a file.
 
-llama.cpp writes and reads the state of sequence 0; before it stands what the state depends on,
-because llama.cpp itself looks at the architecture only, and would take another model's numbers.
+Two formats. `save` and `load` write the state of sequence 0 behind a digest of everything that it
+depends on: llama.cpp itself compares only the architecture, and would accept the state of another
+model. `save_sequence` and `load_sequence` use llama.cpp's own files, which its server reads too
+and which check nothing.
 
-Knows llama.cpp's states and files. Does not know when one is worth keeping.
+Knows llama.cpp's states and files. Does not know when a state is worth keeping.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,67 +26,120 @@ from aded_edge.errors import StoreError
 from aded_edge.files import write_whole
 
 from .fingerprint import model_fingerprint
+from .system import binding_version
 
 _MAGIC = b"aded-edge KV 1\n"
+
+_HEAD_BYTES = len(_MAGIC) + hashlib.sha256().digest_size
+"""Bytes before the two sizes: the magic and the digest."""
+
+_SIZES_BYTES = 16
+"""Two int64: the number of tokens, and the bytes of the state."""
 
 
 def size(llama: llama_cpp.Llama) -> int:
     """Bytes of the state of sequence 0."""
-    return int(llama_cpp.llama_state_seq_get_size(_context(llama), 0))
+    return int(llama_cpp.llama_state_seq_get_size(llama.ctx, 0))
 
 
 def save(llama: llama_cpp.Llama, path: Path) -> None:
-    """Writes history and KV; a file of this name is replaced as a whole or not at all.
+    """Write history and KV cache; a file of this name is replaced as a whole or not at all.
 
     Raises:
         StoreError: the file cannot be written.
     """
     state = np.empty(size(llama), np.uint8)
-    written = llama_cpp.llama_state_seq_get_data(_context(llama), _bytes(state), state.size, 0)
+    written = llama_cpp.llama_state_seq_get_data(llama.ctx, _bytes(state), state.size, 0)
     tokens = np.asarray(llama.input_ids[: llama.n_tokens], "<i4")
     sizes = np.asarray([tokens.size, written], "<i8").tobytes()
-    pieces = (_MAGIC + _key(llama), sizes, tokens.tobytes(), state[:written].tobytes())
+    pieces = (_MAGIC + _digest(llama), sizes, tokens.tobytes(), state[:written].tobytes())
     try:
         write_whole(path, pieces)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def load(llama: llama_cpp.Llama, path: Path) -> Int32Array:
-    """Puts a saved KV into sequence 0, which must be empty.
+def load(llama: llama_cpp.Llama, path: Path) -> int:
+    """Read history and KV cache from a file that `save` wrote.
+
+    Args:
+        llama: the model; its history and KV cache must be empty.
+        path: the file.
 
     Returns:
-        int32 (n,): its history. Empty if the file is another model's or another setting's, is
-        damaged, or does not fit into the context: then the KV must be cleared.
+        Number of tokens in the history. 0 if the file belongs to another model or other settings,
+        is damaged, or does not fit into the context: the caller then has to clear the KV cache.
 
     Raises:
         StoreError: the file cannot be read.
     """
-    nothing = np.empty(0, np.int32)
-    head = len(_MAGIC) + 32
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-    if data[:head].tobytes() != _MAGIC + _key(llama) or data.size < head + 16:
-        return nothing
-    count, length = (int(number) for number in data[head : head + 16].view("<i8"))
-    tokens = data[head + 16 : head + 16 + 4 * count]
-    state = data[head + 16 + 4 * count :].copy()
+    body = _HEAD_BYTES + _SIZES_BYTES
+    if data[:_HEAD_BYTES].tobytes() != _MAGIC + _digest(llama) or data.size < body:
+        return 0
+    count, length = (int(number) for number in data[_HEAD_BYTES:body].view("<i8"))
+    tokens = data[body : body + 4 * count]
+    state = data[body + 4 * count :].copy()
     if tokens.size != 4 * count or state.size != length or not 0 < count <= len(llama.input_ids):
-        return nothing
-    read = llama_cpp.llama_state_seq_set_data(_context(llama), _bytes(state), state.size, 0)
-    return tokens.copy().view("<i4").astype(np.int32) if read == length else nothing
+        return 0
+    read = llama_cpp.llama_state_seq_set_data(llama.ctx, _bytes(state), state.size, 0)
+    if read != length:
+        return 0
+    _set_history(llama, tokens.copy().view("<i4").astype(np.int32))
+    return count
 
 
-def _key(llama: llama_cpp.Llama) -> bytes:
-    """Digest of all that a state depends on, 32 bytes."""
+def save_sequence(llama: llama_cpp.Llama, path: Path, tokens: Int32Array) -> int:
+    """Write the KV cache of sequence 0 as llama.cpp's own sequence file.
+
+    Args:
+        llama: the model whose KV cache holds `tokens`.
+        path: the file, replaced if it exists.
+        tokens: int32 (n,), the history.
+
+    Returns:
+        Bytes written, 0 if llama.cpp could not write the file.
+    """
+    return int(
+        llama_cpp.llama_state_seq_save_file(
+            llama.ctx, os.fsencode(path), 0, _tokens(tokens), len(tokens)
+        )
+    )
+
+
+def load_sequence(llama: llama_cpp.Llama, path: Path) -> bool:
+    """Read history and KV cache from llama.cpp's own sequence file, in place of the present ones.
+
+    Returns:
+        Whether llama.cpp accepted the file.
+    """
+    tokens = np.empty(llama.n_ctx(), np.int32)
+    count = ctypes.c_size_t()
+    read = llama_cpp.llama_state_seq_load_file(
+        llama.ctx, os.fsencode(path), 0, _tokens(tokens), len(tokens), ctypes.byref(count)
+    )
+    if read:
+        _set_history(llama, tokens[: count.value])
+    return bool(read)
+
+
+def _set_history(llama: llama_cpp.Llama, tokens: Int32Array) -> None:
+    llama.input_ids[: len(tokens)] = tokens
+    llama.n_tokens = len(tokens)
+    llama._requires_eval = True  # the logits in memory belong to another history
+
+
+def _digest(llama: llama_cpp.Llama) -> bytes:
+    """SHA-256 digest of everything that a state depends on."""
     context = llama.context_params
     about = {
         "model": model_fingerprint(llama),
         "description": llama._model.desc(),  # names the quantisation
         "bytes": llama._model.size(),
-        "llama_cpp_python": llama_cpp.__version__,
+        "llama_cpp_python": binding_version(),
         "flash_attn": context.flash_attn_type,
         "type_k": context.type_k,
         "type_v": context.type_v,
@@ -93,9 +149,9 @@ def _key(llama: llama_cpp.Llama) -> bytes:
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).digest()
 
 
-def _context(llama: llama_cpp.Llama) -> Any:
-    return llama._ctx.ctx
-
-
 def _bytes(array: npt.NDArray[np.uint8]) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+
+
+def _tokens(array: Int32Array) -> Any:
+    return array.ctypes.data_as(llama_cpp.llama_token_p)

@@ -1,19 +1,17 @@
 """The target in llama.cpp: tree batches, KV cells, logits.
 
-The only place that calls llama_cpp's C API to decode. A `LlamaTarget` works on the context and
-the history of a `llama_cpp.Llama` (`n_tokens`, `input_ids`), so that everything inherited from
-it (states, caches, `eval`) goes on seeing the truth.
+A `LlamaTarget` works on the context and the history of a `llama_cpp.Llama` (`n_tokens`,
+`input_ids`), so that everything that is inherited from it (states, caches, `eval`) stays correct.
 
-Between `evaluate` and `settle` the KV holds cells of draft nodes; the history grows by one
-token with each `advance`. `settle` keeps the cells of the history and drops all others. It may
-be called at any time, any number of times, and after an interruption at any point.
+Between `submit` and `settle` the KV cache holds cells of draft nodes; the history grows by one
+token with each `advance`. `settle` keeps the cells of the history and drops all others. It may be
+called at any time, any number of times, and after an interruption at any point.
 
 Does not know where drafts come from, what they cost or which token is chosen.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import weakref
 from typing import Any, NamedTuple
@@ -22,15 +20,16 @@ import llama_cpp
 import numpy as np
 
 from aded_edge.arrays import Float32Array, Int32Array
-from aded_edge.errors import EvaluationError, ModelError
+from aded_edge.errors import EvaluationError
 
+from .context import bind_batch, reopen
 from .layout import layout
 
 MAX_LEAVES = 64
-"""The most root-to-leaf paths of one batch; llama.cpp itself ends at LLAMA_MAX_SEQ = 256."""
+"""The most root-to-leaf paths in one batch. llama.cpp's own limit is LLAMA_MAX_SEQ = 256."""
 
 MAX_WIDTH = 65
-"""The most rows of one batch: root + the paper's 64 nodes."""
+"""The most rows in one batch: the root and the paper's 64 nodes."""
 
 LAST_ROW = -1
 """llama.cpp's index of the last row of the last evaluation."""
@@ -40,6 +39,7 @@ _EVALUATE_ERRORS = {
     2: "the evaluation was aborted",
     -1: "the batch was refused; this is a fault of aded-edge, please report it",
 }
+"""Return code of llama_decode -> cause and remedy."""
 
 
 class _Pending(NamedTuple):
@@ -52,19 +52,19 @@ class _Pending(NamedTuple):
 
 
 class LlamaTarget:
-    """A context of llama.cpp that evaluates trees.
+    """A context of llama.cpp that evaluates draft trees.
 
     Args:
-        llama: the model, whose history is read and extended. For trees that branch, its
-            context must have been opened by `open_tree_context`; a chain needs nothing.
+        llama: the model, whose history is read and extended. Trees that branch need a context
+            opened by `open_tree_context`; chains need nothing.
 
     Attributes:
-        n_vocab: tokens in the vocabulary.
+        n_vocab: number of tokens in the vocabulary.
         row: the row of the last evaluation that holds the logits behind the history.
     """
 
     def __init__(self, llama: llama_cpp.Llama) -> None:
-        self._llama: Any = weakref.proxy(llama)  # which owns this target: `del llama` frees it
+        self._llama: Any = weakref.proxy(llama)  # owns this target, and `del llama` must free it
         self._ctx = llama._ctx.ctx
         self._memory = llama_cpp.llama_get_memory(self._ctx)
         self.n_vocab = llama.n_vocab()
@@ -73,56 +73,62 @@ class LlamaTarget:
         self._leaf = 0
         self._rows: Float32Array = np.empty((0, self.n_vocab), np.float32)
         self._view = self._rows  # of llama.cpp's logits
-        self._address: int | None = None  # where they lie
+        self._address: int | None = None  # of llama.cpp's logits
         self.row = LAST_ROW
         width = min(MAX_WIDTH, llama.n_batch)
         self._tokens = np.zeros(width, np.int32)
         self._positions = np.zeros(width, np.int32)
         self._id_counts = np.ones(width, np.int32)
-        self._ids = np.arange(MAX_LEAVES, dtype=np.int32)  # 4 bytes each
+        self._ids = np.arange(MAX_LEAVES, dtype=np.int32)
         self._id_pointers = np.zeros(width, np.uintp)
         self._outputs = np.ones(width, np.int8)
-        self._batch = self._bind_batch()
+        self._batch = bind_batch(
+            self._tokens, self._positions, self._id_counts, self._id_pointers, self._outputs
+        )
 
     @property
     def history(self) -> Int32Array:
-        """int32 (n,): the tokens that are evaluated, a view."""
+        """int32 (n,): the evaluated tokens, a view."""
         history: Int32Array = self._llama.input_ids[: self._llama.n_tokens]
         return history
 
     @property
     def max_nodes(self) -> int:
-        """How many draft nodes the next evaluation can take beside its root."""
+        """The most draft nodes that the next evaluation can take beside its root."""
         return max(min(self._room(), len(self._tokens)) - 1, 0)
 
     def submit(self, root: int, tokens: Int32Array, parents: Int32Array) -> None:
-        """Starts the evaluation of the root and a draft tree behind the history, in one batch.
+        """Start the evaluation of the root and a draft tree behind the history, in one batch.
 
-        On a CPU it is done at the return; a GPU goes on with it until `collect`.
+        On a CPU the evaluation is done when this returns; a GPU works on until `collect`.
 
         Args:
-            root: the token that is decided and not evaluated.
+            root: the last token that is decided and not yet evaluated.
             tokens, parents: int32 (n,), the nodes; n <= max_nodes, at most MAX_LEAVES leaves.
 
         Raises:
-            EvaluationError: llama.cpp refused; history and KV are as before.
+            EvaluationError: llama.cpp refused; history and KV cache are as before.
         """
         self.settle()
         if self._ctx is None:
-            raise EvaluationError("the model is closed")
+            raise EvaluationError("the model is closed; load it again")
         if self._room() < 1:
-            raise EvaluationError(f"the context of {self._llama._n_ctx} tokens is full")
+            raise EvaluationError(
+                f"the context of {self._llama._n_ctx} tokens is full; ask for fewer tokens or a "
+                "larger n_ctx"
+            )
         rows = len(tokens) + 1
         tree = layout(parents)
         base = int(self._llama.n_tokens)
-        self.truncate(base)  # whoever set n_tokens back need not know of the KV
+        self.truncate(base)  # a caller that lowered n_tokens may have left cells behind it
         self._tokens[0] = root
         self._tokens[1:rows] = tokens
         self._positions[:rows] = base + tree.depths
         self._id_counts[:rows] = tree.leaf_count
-        self._id_pointers[:rows] = self._ids.ctypes.data + 4 * tree.first_leaf.astype(np.uintp)
+        offsets = self._ids.itemsize * tree.first_leaf.astype(np.uintp)
+        self._id_pointers[:rows] = self._ids.ctypes.data + offsets
         self._batch.n_tokens = rows
-        # Noted before anything changes: an interruption from here on is undone by settle().
+        # Recorded before anything changes, so that settle() undoes an interruption from here on.
         self._leaf = 0
         self._evaluations += 1
         self._llama._requires_eval = True
@@ -136,17 +142,16 @@ class LlamaTarget:
             raise EvaluationError(f"llama_decode returned {code} for {rows} tokens: {cause}")
 
     def collect(self) -> Float32Array:
-        """Waits for what was submitted.
+        """Wait for the evaluation that `submit` started.
 
         Returns:
             float32 (n + 1, n_vocab): logits behind the root (row 0) and node i (row i + 1). A
             view of llama.cpp's memory, valid until the next evaluation.
         """
         assert self._pending is not None, "collect() belongs behind submit()"
-        # Fetching the logits waits for a GPU.
-        pointer = llama_cpp.llama_get_logits(self._ctx)
+        pointer = llama_cpp.llama_get_logits(self._ctx)  # waits for a GPU
         rows, address = len(self._pending.tokens), ctypes.c_void_p.from_buffer(pointer).value
-        # They lie where they lay before, nearly always, and making a view takes 30 us.
+        # llama.cpp nearly always reuses the same memory, and making a new view takes 30 us.
         if address != self._address or rows > len(self._view):
             self._address = address
             self._view = np.ctypeslib.as_array(pointer, shape=(rows, self.n_vocab))
@@ -159,7 +164,7 @@ class LlamaTarget:
         return self.collect()
 
     def advance(self, row: int) -> None:
-        """The history grows by the token of `row`, whose parent it ends with."""
+        """Append the token of a row to the history, which must end with the row's parent."""
         assert self._pending is not None, "advance() belongs between submit() and settle()"
         llama, place = self._llama, self._llama.n_tokens
         llama._requires_eval = True
@@ -172,29 +177,34 @@ class LlamaTarget:
         llama._requires_eval = False
 
     def settle(self) -> None:
-        """Keeps the KV cells of the history and drops those of all other nodes."""
+        """Keep the KV cells of the history and drop those of all other nodes."""
         pending = self._pending
         if pending is None:
             return
-        # Each line leaves a state from which all of them can run again.
+        # After an interruption behind any of these lines, all of them can run again.
         if self._leaf != 0:
             llama_cpp.llama_memory_seq_rm(self._memory, 0, pending.base, -1)
             llama_cpp.llama_memory_seq_cp(self._memory, self._leaf, 0, pending.base, -1)
             self._leaf = 0
         if pending.leaves > 1:
             llama_cpp.llama_memory_seq_keep(self._memory, 0)
-        if self._llama.n_tokens != pending.base + len(pending.tokens):  # else all were accepted
+        all_accepted = self._llama.n_tokens == pending.base + len(pending.tokens)
+        if not all_accepted:
             self.truncate(self._llama.n_tokens)
         self._pending = None
 
     def rewind(self, length: int) -> None:
-        """Cuts the history and its KV back to the first `length` tokens."""
+        """Cut the history and its KV cache back to the first `length` tokens."""
         self._llama.n_tokens = length
         self._llama._requires_eval = True
         self.truncate(length)
 
     def truncate(self, length: int) -> bool:
-        """Drops the KV cells from position `length` on; False if this memory cannot."""
+        """Drop the KV cells from position `length` on.
+
+        Returns:
+            False if this kind of memory cannot drop them.
+        """
         return bool(llama_cpp.llama_memory_seq_rm(self._memory, 0, length, -1))
 
     @property
@@ -208,7 +218,7 @@ class LlamaTarget:
         return np.ctypeslib.as_array(pointer, shape=(self.n_vocab,))
 
     def close(self) -> None:
-        """The context is about to be freed: nothing may reach it any more."""
+        """Let go of the context, which is about to be freed."""
         self._pending = None
         self._ctx = None
 
@@ -216,64 +226,11 @@ class LlamaTarget:
         llama = self._llama
         return int(llama._n_ctx - llama.n_tokens)
 
-    def _bind_batch(self) -> Any:
-        batch = llama_cpp.llama_batch()
-        kind: Any
-        for name, array, kind in (
-            ("token", self._tokens, ctypes.c_int32),
-            ("pos", self._positions, ctypes.c_int32),
-            ("n_seq_id", self._id_counts, ctypes.c_int32),
-            ("seq_id", self._id_pointers, ctypes.POINTER(ctypes.c_int32)),
-            ("logits", self._outputs, ctypes.c_int8),
-        ):
-            setattr(batch, name, ctypes.cast(array.ctypes.data, ctypes.POINTER(kind)))
-        return batch
-
 
 def open_tree_context(llama: llama_cpp.Llama, leaves: int) -> None:
-    """Opens the context of a loaded model again, with room for that many paths in one KV.
-
-    The constructor of llama_cpp.Llama opens it for a single sequence and offers no way to say
-    otherwise; to close it and open it again costs no visible time.
+    """Reopen a model's context so that trees with up to `leaves` leaves share one KV cache.
 
     Raises:
-        ModelError: llama.cpp refused, for want of memory or because of a LoRA adapter.
+        ModelError: there is not enough memory, or the LoRA adapter does not fit.
     """
-    internals, inner = llama_cpp._internals, llama_cpp.llama_cpp
-    llama._ctx.close()
-    llama.context_params.n_seq_max = min(leaves, llama.n_batch)
-    llama.context_params.kv_unified = True
-    try:
-        context = internals.LlamaContext(
-            model=llama._model, params=llama.context_params, verbose=llama.verbose
-        )
-    except ValueError as error:
-        raise ModelError(
-            f"llama.cpp cannot open a context of {llama.context_params.n_ctx} tokens for "
-            f"{llama.model_path!r}; a smaller n_ctx needs less memory"
-        ) from error
-    llama._ctx = llama._stack.enter_context(contextlib.closing(context))
-    if llama._lora_adapter is not None:
-        adapter: Any = llama._lora_adapter
-        adapters = (inner.llama_adapter_lora_p_ctypes * 1)(adapter)
-        scales = (ctypes.c_float * 1)(llama.lora_scale)
-        if inner.llama_set_adapters_lora(llama._ctx.ctx, adapters, 1, scales):
-            raise ModelError(f"the LoRA adapter {llama.lora_path!r} does not fit this model")
-
-
-def why_plain(llama: llama_cpp.Llama) -> str | None:
-    """Why this model cannot evaluate drafts, None where it can."""
-    if llama.context_params.embeddings:
-        return "an embedding model does not generate"
-    if llama._is_recurrent or llama._is_hybrid:
-        return "a recurrent or hybrid model cannot drop rejected tokens from its memory"
-    if llama_cpp.llama_model_has_encoder(llama._model.model):
-        return "an encoder-decoder model is left to llama.cpp"
-    if llama_cpp.llama_get_memory(llama._ctx.ctx) is None:
-        return "the model keeps no KV memory"
-    return None
-
-
-def offloads(llama: llama_cpp.Llama) -> bool:
-    """The model's layers run on a GPU, so that a wider batch costs next to nothing."""
-    return bool(llama.model_params.n_gpu_layers != 0 and llama_cpp.llama_supports_gpu_offload())
+    reopen(llama, n_seq_max=min(leaves, llama.n_batch), kv_unified=True)

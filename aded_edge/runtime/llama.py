@@ -1,7 +1,7 @@
 """`Llama`: llama_cpp.Llama that answers faster and says the same.
 
-Wires the parts: a target on the inherited context, a drafter, a budget and a memory. It owns
-`generate`; everything above it (completions, chat, tools, grammars, streaming) is inherited.
+Joins the parts: a target on the inherited context, a drafter, a budget and the store. It has its
+own `generate`; everything above it (completions, chat, tools, grammars, streaming) is inherited.
 
 Does not know how a draft is made, what SQL is, or how a batch is laid out.
 """
@@ -10,58 +10,50 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import logging
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
-import numpy as np
 from llama_cpp.llama_grammar import LlamaGrammar
 
-from aded_edge.arrays import Float32Array
 from aded_edge.decode.budget import CostBudget, FixedBudget
 from aded_edge.decode.candidates import CANDIDATES
-from aded_edge.decode.cost_curve import CostCurve, measure
+from aded_edge.decode.cost_curve import CostCurve
 from aded_edge.decode.loop import Choose, Loop, Stop
 from aded_edge.decode.stats import Meter, Stats
 from aded_edge.draft.best_first import PUCT_NODES
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
-from aded_edge.errors import EvaluationError, ModelError, PromptError
+from aded_edge.errors import EvaluationError
 from aded_edge.llamacpp import state
-from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key, model_fingerprint, model_name
-from aded_edge.llamacpp.prompt import common_prefix
-from aded_edge.llamacpp.target import (
-    LAST_ROW,
-    MAX_LEAVES,
-    LlamaTarget,
-    offloads,
-    open_tree_context,
-    why_plain,
-)
+from aded_edge.llamacpp.context import offloads, why_plain
+from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
+from aded_edge.llamacpp.target import LAST_ROW, MAX_LEAVES, LlamaTarget, open_tree_context
 from aded_edge.store import default_store_path
 
-from .options import Drafting, StoreChoice, check_drafting, check_names, check_store
+from .costs import load_or_measure, save_observed
+from .loading import load
+from .options import (
+    Drafting,
+    StoreChoice,
+    check_drafting,
+    check_names,
+    check_store,
+    with_default_threads,
+)
 from .persistence import Persistence
+from .prefill import prefill
+from .sampling import sampler_choice
 from .warm_up import WarmUp
 
-log = logging.getLogger("aded_edge")
-
-MEASURE_SECONDS = 4.0
-"""What measuring a cost curve may take, about."""
-
-KEEP_AFTER = 500
-"""Steps after which what was seen of the costs is worth keeping."""
-
 _LEAVES = 16
-"""Branches of a draft where another row costs next to nothing."""
-
-_MEASURED_HISTORY = 128
-"""Tokens in the KV while the curve is measured: an empty one would flatter it."""
+"""Leaves of a draft on a GPU, where another row costs next to nothing."""
 
 _ARGUMENTS = frozenset(inspect.signature(llama_cpp.Llama.__init__).parameters) - {"self", "kwargs"}
+
+_CLOSED = "the model is closed; load it again"
 
 
 class Llama(llama_cpp.Llama):
@@ -70,18 +62,24 @@ class Llama(llama_cpp.Llama):
     Args:
         model_path: a GGUF file.
         drafting: "auto" drafts where the measured costs say that it pays; "off" decodes
-            plainly; "paper" is ADED's search and tree, whatever they cost, to be measured against.
-        store: where what was learned is kept: "default" (the user's data folder), the path of
-            a SQLite file, or None for nowhere.
-        keep: append to the store; without, it is read and never written.
-        **kwargs: every other argument of `llama_cpp.Llama`.
+            plainly; "paper" is ADED's search and tree at any cost, for comparisons.
+        store: the file where what was learned is kept: "default" (in the user's data folder), the
+            path of a SQLite file, or None for nowhere.
+        keep: append to the store; if False, the store is only read.
+        **kwargs: every other argument of `llama_cpp.Llama`. One default differs: without
+            `n_threads` (or with None) both `n_threads` and `n_threads_batch` are the physical
+            cores that this process may use (`runtime.options.default_threads`), as in every
+            command. Numbers that are given are passed on unchanged; where only `n_threads` is
+            given, `n_threads_batch` is llama_cpp's default.
 
     Attributes:
-        stats: figures of the last generation, and `stats.cumulative` of all.
+        stats: figures of the last generation, and `stats.cumulative` of all together.
 
     Raises:
-        ConfigError: an argument is unknown, or `drafting` or `store` has no such choice.
-        ModelError: the model file is missing, damaged or not GGUF.
+        ConfigError: an argument is unknown, or `drafting` or `store` has a value that cannot be
+            used.
+        ModelError: the model file is missing, damaged or not GGUF, or its context needs more
+            memory than there is.
     """
 
     def __init__(
@@ -93,7 +91,7 @@ class Llama(llama_cpp.Llama):
         keep: bool = True,
         **kwargs: Any,
     ) -> None:
-        # What close() needs, also after a constructor that failed half-way.
+        # close() needs these, also after a constructor that failed half-way.
         self._stack = contextlib.ExitStack()
         self._persistence: Persistence | None = None
         self._target: LlamaTarget | None = None
@@ -104,9 +102,9 @@ class Llama(llama_cpp.Llama):
         check_names(kwargs, _ARGUMENTS)
         self.stats = Stats(cumulative=Stats())
         warm_up = WarmUp() if drafting != "off" else None
-        _load(super().__init__, os.fspath(model_path), kwargs)
+        load(super().__init__, os.fspath(model_path), with_default_threads(kwargs))
         self._plain_because = self._why_plain()
-        # llama.cpp rounds its context up; the history has just the places that were asked for.
+        # llama.cpp rounds its context up, but the history has only as many places as asked for.
         self._n_ctx = min(self._n_ctx, len(self.input_ids))
         if self._plain_because is None:
             assert warm_up is not None
@@ -114,87 +112,39 @@ class Llama(llama_cpp.Llama):
             if leaves > 1:
                 open_tree_context(self, leaves)
             warm_up.wait()
-        self._loop = self._build_loop()
+            self._loop = self._build_loop()
 
     def _why_plain(self) -> str | None:
+        """Why this model decodes plainly; None if it drafts."""
         if self.drafting == "off":
             return 'drafting="off"'
         if self.draft_model is not None:
             return "a draft_model of llama_cpp was given"
         return why_plain(self)
 
-    def _build_loop(self) -> Loop | None:
-        """The parts, wired; None where llama_cpp decodes by itself."""
-        if self._plain_because is not None:
-            return None
+    def _build_loop(self) -> Loop:
         self._target = LlamaTarget(self)
         kind = PaperDrafter if self.drafting == "paper" else AdaptiveDrafter
         drafter = kind(max_leaves=self._max_leaves())
         if self.store is not None:
             self._persistence = Persistence(self.store, self.keep)
             self._persistence.load(model_fingerprint(self), model_name(self), drafter)
-        curve = self._cost_curve(self._target)
+        curve = load_or_measure(self, self._target, self._persistence)
         if self.drafting == "paper":
             return Loop(self._target, drafter, FixedBudget(PUCT_NODES, curve.scale))
-        # Where only the nearly certain pays, the target's other candidates teach nothing that
-        # is worth the time (NOTES.md).
+        # On a CPU only nearly certain tokens are worth drafting, and learning the target's other
+        # candidates takes longer than it saves (NOTES.md).
         candidates = CANDIDATES if offloads(self) else 0
         return Loop(self._target, drafter, CostBudget(curve), candidates)
 
     def _max_leaves(self) -> int:
-        # On a CPU trees hardly beat chains, and only chains leave the KV in order, which keeps
-        # the order of summation and so every bit (NOTES.md).
         if self.drafting == "paper":
             return MAX_LEAVES
+        # On a CPU trees hardly beat chains, and only chains leave the KV cache in order. That
+        # keeps the order of summation, and so every bit of the logits (NOTES.md).
         return _LEAVES if offloads(self) else 1
 
-    def _cost_curve(self, target: LlamaTarget) -> CostCurve:
-        known = (
-            self._persistence.load_costs(cost_key(cost_conditions(self)))
-            if self._persistence
-            else None
-        )
-        if known is not None and 1 in known:
-            return CostCurve(known)
-        log.info("measuring what an evaluation costs here (once, about four seconds) ...")
-        length = min(_MEASURED_HISTORY, self._n_ctx // 4)
-        vocabulary = np.random.default_rng(0).integers(0, self._n_vocab, length + 64, np.int32)
-        self.eval(vocabulary[:length].tolist())
-        chain = np.arange(-1, 63, dtype=np.int32)
-
-        def evaluate(width: int) -> None:
-            tokens = vocabulary[length : length + width - 1]
-            target.evaluate(int(vocabulary[0]), tokens, chain[: width - 1])
-            target.settle()
-
-        curve = measure(evaluate, target.max_nodes + 1, MEASURE_SECONDS)
-        self.reset()
-        target.truncate(0)
-        self._save_costs(curve.seconds())
-        return curve
-
-    def _save_costs(self, seconds: dict[int, float]) -> None:
-        if self._persistence is not None:
-            conditions = cost_conditions(self)
-            self._persistence.save_costs(cost_key(conditions), seconds, conditions)
-
-    def belongs_to(self, conversation: str | None) -> None:
-        """What is learned from now on is kept as that of a conversation, by its uid."""
-        if self._persistence is not None:
-            self._persistence.source = conversation
-
-    def wait_for_store(self) -> None:
-        """Waits until all that was learned is in the store."""
-        if self._persistence is not None:
-            self._persistence.wait()
-
-    @property
-    def costs(self) -> dict[int, float]:
-        """Seconds of one evaluation by width, as they stand now; empty where nothing is drafted."""
-        budget = self._loop.budget if self._loop is not None else None
-        return budget.curve.seconds() if isinstance(budget, CostBudget) else {}
-
-    def generate(
+    def generate(  # noqa: PLR0913, PLR0917 (the signature is that of llama_cpp)
         self,
         tokens: Sequence[int],
         top_k: int = 40,
@@ -215,7 +165,7 @@ class Llama(llama_cpp.Llama):
         stopping_criteria: llama_cpp.StoppingCriteriaList | None = None,
         grammar: LlamaGrammar | None = None,
     ) -> Generator[int, Sequence[int] | None, None]:
-        """Yields tokens behind a prompt, as `llama_cpp.Llama.generate` does.
+        """Yield tokens behind a prompt, as `llama_cpp.Llama.generate` does.
 
         Raises:
             PromptError: the prompt is empty or does not fit into the context.
@@ -245,19 +195,19 @@ class Llama(llama_cpp.Llama):
             )
             yield from self._count_plain(inherited, len(tokens))
             return
-        self._sampler = self._init_sampler(**sampling)
-        choose = _argmax if _is_greedy(sampling) else self._chooser(self._sampler)
+        choose = sampler_choice(self, sampling)
         yield from self._generate(self._loop, list(tokens), reset, choose, stopping_criteria)
 
     def _generate(
         self, loop: Loop, tokens: list[int], reset: bool, choose: Choose, stop: Stop | None
     ) -> Generator[int, Sequence[int] | None, None]:
+        """Yield tokens by drafting."""
         if self._target is None:
-            raise EvaluationError("the model is closed; load it again")
+            raise EvaluationError(_CLOSED)
         drafter = loop.drafter
         assert isinstance(drafter, AdaptiveDrafter)
         began = time.perf_counter()
-        known = self._read_prompt(tokens, reset)
+        known = prefill(self, self._target, tokens, reset)
         drafter.read(loop.target.history, known)
         seconds_prompt = time.perf_counter() - began
         meter = Meter()
@@ -272,7 +222,7 @@ class Llama(llama_cpp.Llama):
     def _count_plain(
         self, inherited: Generator[int, Sequence[int] | None, None], prompt_tokens: int
     ) -> Generator[int, Sequence[int] | None, None]:
-        """Passes on what llama_cpp decodes by itself, and counts it."""
+        """Pass on the tokens that llama_cpp decodes by itself, and count them."""
         meter, seconds_prompt = Meter(), 0.0
         began = time.perf_counter()
         try:
@@ -293,57 +243,19 @@ class Llama(llama_cpp.Llama):
             run = meter.stats(prompt_tokens, seconds_prompt, self._plain_because)
             self.stats = run.after(self.stats)
 
-    def _read_prompt(self, tokens: list[int], reset: bool) -> int:
-        """Evaluates what the KV does not hold yet; returns how many tokens it held."""
-        self._settle()
-        kept = self._keep_prefix(tokens) if reset else 0
-        if reset and kept == 0:
-            self.reset()
-        new = tokens[kept:]
-        if not new and self.n_tokens > 0 and self._requires_eval:
-            # The logits behind the history are another evaluation's by now.
-            self.n_tokens -= 1
-            new = [int(self.input_ids[self.n_tokens])]
-        if not new and self.n_tokens == 0:
-            raise PromptError("the prompt is empty; give at least one token")
-        known = self.n_tokens
-        room = self._n_ctx - known
-        if len(new) > room:
-            raise PromptError(
-                f"the prompt needs {known + len(new)} tokens and the context holds "
-                f"{known + room}; shorten it or give Llama() a larger n_ctx"
-            )
-        if new:
-            self.eval(new)
-        return int(known)
-
-    def _keep_prefix(self, tokens: list[int]) -> int:
-        # As llama_cpp does: keep the KV of the longest common prefix, and evaluate at least one
-        # token again where the logits behind it are not those of a live evaluation.
-        prefix = common_prefix(self.input_ids[: self.n_tokens], tokens)
-        if prefix == len(tokens):
-            if prefix == self.n_tokens and not self._requires_eval:
-                return prefix
-            prefix -= 1
-        assert self._target is not None, "_generate has looked"
-        if prefix <= 0 or not self._target.truncate(prefix):
-            return 0
-        self.n_tokens = prefix
-        self._requires_eval = True
-        return prefix
-
-    def _chooser(self, sampler: Any) -> Choose:
-        return lambda row, logits: int(sampler.sample(self._ctx, row))
+    # The inherited methods that use the KV cache must find it settled, because a consumer may call
+    # them between two tokens of a stream.
 
     def _settle(self) -> None:
         if self._target is not None:
             self._target.settle()
 
-    # What is inherited and touches the KV must find it settled: a consumer may call these
-    # between two tokens of a stream.
-
     def eval(self, tokens: Sequence[int]) -> None:
-        """Evaluates tokens behind the history; see `llama_cpp.Llama.eval`."""
+        """Evaluate tokens behind the history; see `llama_cpp.Llama.eval`.
+
+        Raises:
+            EvaluationError: llama.cpp refused them.
+        """
         self._settle()
         if not tokens:
             return
@@ -359,37 +271,46 @@ class Llama(llama_cpp.Llama):
             ) from error
 
     def sample(self, *args: Any, **kwargs: Any) -> int:
-        """Samples behind the history; see `llama_cpp.Llama.sample`."""
+        """Sample the token behind the history; see `llama_cpp.Llama.sample`."""
         self._settle()
         target = self._target
-        if isinstance(self._ctx, _Closed):
-            raise EvaluationError("the model is closed; load it again")
+        if isinstance(self._ctx, _Freed):
+            raise EvaluationError(_CLOSED)
         if target is not None and target.row != LAST_ROW and self.n_tokens > 0:
-            # llama_cpp looks at the last row of the last evaluation: make it that one.
+            # llama_cpp samples from the last row of the last evaluation. Evaluating the last
+            # token again makes that the row behind the history.
             last = int(self.input_ids[self.n_tokens - 1])
             self.n_tokens -= 1
             self.eval([last])
         return int(super().sample(*args, **kwargs))
 
     def reset(self) -> None:
-        """Forgets the history; see `llama_cpp.Llama.reset`."""
+        """Clear the history; see `llama_cpp.Llama.reset`."""
         self._settle()
         super().reset()  # type: ignore[no-untyped-call]
         if self._target is not None:
             self._target.truncate(0)
 
     def save_state(self) -> llama_cpp.LlamaState:
-        """Copies history and KV; see `llama_cpp.Llama.save_state`."""
+        """Copy history and KV cache; see `llama_cpp.Llama.save_state`."""
         self._settle()
         return super().save_state()
 
     def load_state(self, state: llama_cpp.LlamaState) -> None:
-        """Takes up a saved history and KV; see `llama_cpp.Llama.load_state`."""
+        """Restore a copy of history and KV cache; see `llama_cpp.Llama.load_state`."""
         self._settle()
         super().load_state(state)
 
+    # Beyond llama_cpp.Llama.
+
+    @property
+    def costs(self) -> dict[int, float]:
+        """Width -> seconds of one evaluation, as known now; empty where nothing is drafted."""
+        curve = self._curve()
+        return curve.seconds() if curve is not None else {}
+
     def save_kv(self, path: Path) -> None:
-        """Writes history and KV into a file, which `load_kv` of the same model takes up.
+        """Write history and KV cache into a file that `load_kv` of the same model can read.
 
         Raises:
             StoreError: the file cannot be written.
@@ -398,42 +319,57 @@ class Llama(llama_cpp.Llama):
         state.save(self, path)
 
     def load_kv(self, path: Path) -> int:
-        """Takes up history and KV from a file; returns how many tokens, 0 if it does not fit.
+        """Read history and KV cache from a file that `save_kv` wrote.
+
+        Returns:
+            Number of tokens in the history. 0 if the file belongs to another model or other
+            settings, is damaged, or does not fit into the context; then the history is empty.
 
         Raises:
             StoreError: the file cannot be read.
         """
         self.reset()
         tokens = state.load(self, path)
-        if not len(tokens):
+        if tokens == 0:
             self.reset()
-            return 0
-        self.input_ids[: len(tokens)] = tokens
-        self.n_tokens = len(tokens)
-        self._requires_eval = True
-        return len(tokens)
+        return tokens
 
     @property
     def kv_bytes(self) -> int:
-        """About how large a file `save_kv` would write now."""
+        """Size of the file that `save_kv` would write now, about."""
         self._settle()
         return state.size(self)
 
+    def belongs_to(self, conversation: str | None) -> None:
+        """Keep what is learned from now on as part of a conversation, given by its uid."""
+        if self._persistence is not None:
+            self._persistence.source = conversation
+
+    def wait_for_store(self) -> None:
+        """Wait until everything that was learned is in the store."""
+        if self._persistence is not None:
+            self._persistence.wait()
+
     def close(self) -> None:
-        """Saves what was learned and frees the model."""
+        """Save what was learned and free the model."""
         target, self._target = self._target, None
         if target is not None:
-            budget = self._loop.budget if self._loop is not None else None
-            if isinstance(budget, CostBudget) and budget.curve.observed >= KEEP_AFTER:
-                self._save_costs(budget.curve.settled())
+            curve = self._curve()
+            if curve is not None:
+                save_observed(self, curve, self._persistence)
             target.close()
         persistence, self._persistence = self._persistence, None
         if persistence is not None:
             persistence.close()
         super().close()
-        # What was inherited would go on with freed memory, and end the process.
-        closed: Any = _Closed()
-        self._ctx = self._model = self._batch = self.tokenizer_ = closed
+        # Inherited methods would go on with freed memory and crash the process.
+        freed: Any = _Freed()
+        self._ctx = self._model = self._batch = self.tokenizer_ = freed
+
+    def _curve(self) -> CostCurve | None:
+        """The cost curve that decides about drafts."""
+        budget = self._loop.budget if self._loop is not None else None
+        return budget.curve if isinstance(budget, CostBudget) else None
 
     def __enter__(self) -> Llama:
         return self
@@ -446,53 +382,8 @@ class Llama(llama_cpp.Llama):
         return {**inherited, "drafting": self.drafting, "store": self.store, "keep": self.keep}
 
 
-class _Closed:
-    """Stands for what a closed model no longer has."""
+class _Freed:
+    """In the place of the parts that a closed model has freed: using one raises an error."""
 
     def __getattr__(self, name: str) -> Any:
-        raise EvaluationError("the model is closed; load it again")
-
-
-def _load(init: Callable[..., None], model_path: str, kwargs: dict[str, Any]) -> None:
-    path = Path(model_path)
-    if not path.exists():
-        raise ModelError(f"Model path does not exist: {model_path}")
-    if not path.is_file():
-        raise ModelError(f"{model_path} is a folder; give the path of a .gguf file")
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise ModelError(f"{model_path} cannot be read: {error.strerror}") from error
-    if magic != b"GGUF":
-        raise ModelError(f"{model_path} is no GGUF file")
-    try:
-        init(model_path, **kwargs)
-    except ValueError as error:
-        if str(error).startswith("Failed to create llama_context"):
-            raise ModelError(
-                f"llama.cpp cannot open a context of {kwargs.get('n_ctx', 512)} tokens for "
-                f"{model_path}; a smaller n_ctx needs less memory"
-            ) from error
-        if not str(error).startswith("Failed to load model"):
-            raise
-        raise ModelError(
-            f"Failed to load model from file: {model_path}; it may be cut short (fetch it "
-            "again) or need a newer llama-cpp-python"
-        ) from error
-
-
-def _is_greedy(sampling: dict[str, Any]) -> bool:
-    """The chain would do nothing but take the largest logit."""
-    return (
-        sampling["temp"] == 0.0
-        and sampling["repeat_penalty"] == 1.0
-        and sampling["frequency_penalty"] == 0.0
-        and sampling["presence_penalty"] == 0.0
-        and sampling["logits_processor"] is None
-        and sampling["grammar"] is None
-    )
-
-
-def _argmax(row: int, logits: Float32Array) -> int:
-    return int(logits.argmax())
+        raise EvaluationError(_CLOSED)

@@ -1,22 +1,21 @@
 """The options of aded-edge, validated once.
 
-Knows names, choices and defaults. Does not know what they do.
+Knows names, choices and defaults. Does not know what an option does.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import psutil
 
-from aded_edge.errors import ConfigError
+from aded_edge.errors import ConfigError, did_you_mean
 
 Drafting = Literal["auto", "off", "paper"]
-"""auto: draft what pays. off: plain decoding. paper: ADED as published, whatever it costs."""
+"""auto: draft where it pays. off: plain decoding. paper: ADED as published, whatever it costs."""
 
 DRAFTING: tuple[Drafting, ...] = get_args(Drafting)
 
@@ -25,10 +24,10 @@ StoreChoice = str | os.PathLike[str] | None
 
 
 def check_drafting(value: object) -> Drafting:
-    """The value, if it is one of the choices.
+    """Return the value if it is one of the choices.
 
     Raises:
-        ConfigError: it is not; the text names the choices.
+        ConfigError: it is not; the message names the choices.
     """
     for choice in DRAFTING:
         if value == choice:
@@ -38,10 +37,14 @@ def check_drafting(value: object) -> Drafting:
 
 
 def check_store(value: StoreChoice, default: Path) -> Path | None:
-    """The file that `value` means, None for no store.
+    """Return the file that `value` means, None for no store.
+
+    Args:
+        value: "default", a path, or None.
+        default: the file that "default" means.
 
     Raises:
-        ConfigError: it is neither "default", a path, nor None.
+        ConfigError: the value is of another type.
     """
     if value is None:
         return None
@@ -51,24 +54,24 @@ def check_store(value: StoreChoice, default: Path) -> Path | None:
 
 
 def check_names(given: Iterable[str], known: Iterable[str]) -> None:
-    """Every given keyword argument is a known one.
+    """Check that every keyword argument given to `Llama` is a known one.
 
     Raises:
-        ConfigError: one is not; the text names the nearest.
+        ConfigError: one is not; the message names the nearest known one.
     """
     choices = sorted(known)
     for name in given:
         if name not in choices:
-            near = difflib.get_close_matches(name, choices, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"Llama() has no argument {name!r}{hint}")
+            hint = did_you_mean(name, choices)
+            raise ConfigError(f"Llama() has no argument {name!r}" + (f"; {hint}" if hint else ""))
 
 
 def default_threads() -> int:
-    """How many threads evaluate a model: one for each physical core that this process may use.
+    """Number of threads that evaluate a model: the physical cores that this process may use.
 
     Two threads on one physical core share its arithmetic units and mostly wait for each other.
-    The costs of an evaluation are kept by their number, so whatever opens a model asks here.
+    A cost curve is stored together with the number of threads, so everything that opens a model
+    uses this default; otherwise one command would not find what another one measured.
     """
     if hasattr(os, "sched_getaffinity"):
         allowed = len(os.sched_getaffinity(0))
@@ -77,10 +80,24 @@ def default_threads() -> int:
     return min(psutil.cpu_count(logical=False) or allowed, allowed)
 
 
+def with_default_threads(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in `default_threads` where arguments of `Llama` do not say how many threads to use.
+
+    An explicit number stays as it is. Where only `n_threads` is given, `n_threads_batch` is left
+    to llama_cpp.
+    """
+    filled = dict(arguments)
+    if filled.get("n_threads") is None:
+        filled["n_threads"] = default_threads()
+        if filled.get("n_threads_batch") is None:
+            filled["n_threads_batch"] = filled["n_threads"]
+    return filled
+
+
 def llama_arguments(
     *, ctx: int, threads: int | None, gpu_layers: int, flash_attn: bool
 ) -> dict[str, Any]:
-    """The arguments of `Llama` for a model that runs on a command's terms.
+    """The arguments of `Llama` that follow from the options of a command.
 
     Args:
         ctx: tokens of the context.

@@ -1,11 +1,11 @@
 """What a drafter learned, kept in the store from process to process.
 
-Joins a drafter and a model's part of the store: loads at the start, appends what is new, and
-folds many parts into their sum. `Persistence` stands beside generations: it appends after each, off
-the token path, and a store that cannot be used never stops one; the memory says so in one line
-and goes on without it. `Lessons` is for whoever only teaches: it appends at once and raises.
+`Persistence` loads it when a model is opened, appends what is new after each answer, on a thread of
+its own, and replaces many parts by their sum. A store that cannot be used never stops an answer:
+one line is logged, and the model goes on without the store.
 
-Does not know SQL, Numba, llama.cpp, or what the arrays mean.
+Knows a drafter and a model's parts in the store. Does not know SQL, Numba, llama.cpp, or what the
+arrays mean.
 """
 
 from __future__ import annotations
@@ -24,29 +24,23 @@ from aded_edge.store.warn_once import WarnOnce
 log = logging.getLogger("aded_edge")
 
 MOST_PARTS = 48
-"""With more parts than this their sum is put in their place."""
+"""With more parts than this, one part with their sum takes their place."""
 
 MOST_UNSAVED = 64
-"""Turns held while the store cannot be written; the oldest are given up first."""
-
-MOST_TOKENS = 1 << 20
-"""Lessons hold many tokens: with more than this in parts beside the sum they are folded too."""
-
-PATIENCE = 30.0
-"""Seconds that a lesson waits while another process writes: there is nobody to keep waiting."""
+"""The most answers kept in memory while the store cannot be written; the oldest are dropped."""
 
 
 class Persistence:
-    """One model's memory in one store.
+    """What one model learned, in one store.
 
-    Writing is done on a thread of its own, in order; the caller waits for it only in `close`.
+    A thread of its own writes in order. Only `wait` and `close` wait for it.
 
     Args:
         path: the store's file.
-        keep: append to it; without, it is only read.
+        keep: append to the store; if False, it is only read.
 
     Attributes:
-        source: the conversation that what is learned next belongs to, if any.
+        source: uid of the conversation that the next parts belong to, if any.
     """
 
     def __init__(self, path: Path, keep: bool = True) -> None:
@@ -54,18 +48,24 @@ class Persistence:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="aded-edge-store")
         self._try = WarnOnce("the store")
         self._model: store.ModelParts | None = None
-        self._turns = 0  # parts that the drafter's knowledge is the sum of, as of the last save
-        self._parts: list[int] = []  # their ids, as far as the thread has come
-        self._folds = True
+        self._count = 0  # parts whose sum the drafter knows, those still to be written included
+        self._parts: list[int] = []  # ids of those that are written; only the thread adds to them
+        self._may_fold = True
         self._unsaved: deque[tuple[store.Part, str | None]] = deque(maxlen=MOST_UNSAVED)
         self._store: store.Store | None = None
         if keep or path.exists():
             self._store = self._try(lambda: store.Store.open(path, read_only=not keep))
         if keep and self._store is not None and self._store.read_only:
-            log.warning("%s is read-only: what is learned now will not be kept", path)
+            log.warning("%s is read-only: what is learned from now on will not be kept", path)
 
     def load(self, fingerprint: str, name: str, drafter: AdaptiveDrafter) -> None:
-        """Gives the drafter all that was learned about this model before."""
+        """Give the drafter everything that was learned about a model before.
+
+        Args:
+            fingerprint: identifies the model, see `model_fingerprint`.
+            name: its name, shown to people.
+            drafter: also told to note what it learns from now on, unless the store is read-only.
+        """
         opened = self._store
         if opened is None:
             return
@@ -77,114 +77,130 @@ class Persistence:
             return
         learned, self._parts = loaded
         for part in learned:
-            drafter.absorb(from_store(part))
+            drafter.absorb(learned_from_part(part))
         if opened.read_only:
             return
         self._model = model
         drafter.keep_news = True
-        self._turns = len(learned)
-        whole = self._whole(drafter)
-        if whole is not None:
-            self._submit(self._fold, model, whole)
+        self._count = len(learned)
+        total = self._sum_if_due(drafter)
+        if total is not None:
+            self._submit(self._fold, model, total)
 
     def save(self, drafter: AdaptiveDrafter) -> None:
-        """Appends what the drafter learned since the last call, in the background."""
+        """Append what the drafter learned since the last call; returns before it is written."""
         model = self._model
         if model is None:
             return
         news = drafter.take_news()
         if news.events:
-            self._turns += 1
-            self._submit(self._keep, model, news, self.source, self._whole(drafter))
+            self._count += 1
+            total = self._sum_if_due(drafter)
+            self._submit(self._append, model, news, self.source, total)
 
     def load_costs(self, key: str) -> dict[int, float] | None:
-        """A cost curve measured before: width -> seconds."""
+        """Cost curve that was saved under a `cost_key`: width -> seconds. None if there is none."""
         opened = self._store
         return self._try(lambda: opened.load_costs(key)) if opened is not None else None
 
     def save_costs(self, key: str, curve: dict[int, float], conditions: dict[str, object]) -> None:
-        """Keeps a cost curve."""
+        """Save a cost curve; returns before it is written.
+
+        Args:
+            key: `cost_key` of the conditions.
+            curve: width -> seconds of one evaluation.
+            conditions: what the costs depend on, see `cost_conditions`.
+        """
         opened = self._store
         if opened is not None and not opened.read_only:
             self._submit(self._try, lambda: opened.save_costs(key, curve, conditions))
 
     def wait(self) -> None:
-        """Waits for what is being saved."""
+        """Wait until everything that was saved is written."""
         self._worker.submit(lambda: None).result()
 
     def close(self) -> None:
-        """Waits for what is being saved and closes the file."""
+        """Wait until everything that was saved is written, and close the file."""
         self._model = None
         self._worker.shutdown(wait=True)
         if self._store is not None:
             self._store.close()
             self._store = None
 
-    def _whole(self, drafter: AdaptiveDrafter) -> store.Part | None:
-        """All that is known, when it is time to fold."""
-        if self._turns <= MOST_PARTS:
+    def _sum_if_due(self, drafter: AdaptiveDrafter) -> store.Part | None:
+        """The sum of all parts, if there are more than MOST_PARTS of them."""
+        if self._count <= MOST_PARTS:
             return None
-        self._turns = 1
-        return to_store(drafter.everything())
+        self._count = 1
+        return part_from_learned(drafter.everything())
 
-    # The jobs of the thread.
+    # Jobs of the thread.
 
     def _submit(self, job: Callable[..., object], *arguments: object) -> None:
         try:
             future = self._worker.submit(job, *arguments)
-        except RuntimeError:  # the interpreter ends and starts no thread any more
+        except RuntimeError:  # the interpreter is shutting down and starts no more threads
             job(*arguments)
         else:
-            # A fault of ours must not vanish in a future that nobody asks.
+            # result() raises the job's exception again, and the executor then logs it. Without
+            # this, an error of our own would be lost in the future.
             future.add_done_callback(Future.result)
 
-    def _keep(
+    def _append(
         self,
         model: store.ModelParts,
         news: News,
         source: str | None,
-        whole: store.Part | None,
+        total: store.Part | None,
     ) -> None:
-        self._unsaved.append((to_store(news.learned()), source))
+        self._unsaved.append((part_from_learned(news.learned()), source))
         while self._unsaved:
             learned, source = self._unsaved[0]
-            part = self._try(lambda: model.add(learned, source=source))  # noqa: B023, at once
+            part = self._try(lambda: model.add(learned, source=source))  # noqa: B023, called at once
             if part is None:
-                return  # kept for the next turn: a lock goes away, a full disk is emptied
+                return  # tried again after the next answer: a lock or a full disk may be gone then
             self._unsaved.popleft()
             self._parts.append(part)
-        if whole is not None:
-            self._fold(model, whole)
+        if total is not None:
+            self._fold(model, total)
 
-    def _fold(self, model: store.ModelParts, whole: store.Part) -> None:
-        # Jobs run in order: by now the parts are exactly what `whole` is the sum of.
-        if not self._folds:
+    def _fold(self, model: store.ModelParts, total: store.Part) -> None:
+        """Put the sum of all parts in their place."""
+        # Jobs run in order, so `total` is exactly the sum of the parts written up to now.
+        if not self._may_fold:
             return
-        replaced = self._try(lambda: (model.replace(self._parts, whole),))
+        replaced = self._try(lambda: (model.replace(self._parts, total),))
         if replaced is None:
-            return  # tried again when as many parts have come together once more
+            return  # tried again when as many parts have been added once more
         if replaced[0] is not None:
             self._parts = [replaced[0]]
         else:
-            # Another process was first, and the sum of what is left is not known here.
-            self._folds = False
+            # Another process replaced some of these parts, and this one does not know their sum.
+            self._may_fold = False
 
 
-def stored(path: Path, fingerprint: str) -> list[Learned]:
-    """All that a store holds about a model, part by part, oldest first; nothing is changed.
+def load_learned(path: Path, fingerprint: str) -> list[Learned]:
+    """Read everything that a store holds about a model; the store is not changed.
+
+    Args:
+        path: the store's file.
+        fingerprint: identifies the model, see `model_fingerprint`.
+
+    Returns:
+        Part by part, oldest first.
 
     Raises:
-        StoreError: the store does not exist, or cannot be read.
+        StoreError: the store does not exist or cannot be read.
     """
     with store.Store.open(path, read_only=True) as opened:
         parts, _ = opened.model(fingerprint, "").load()
         for warning in opened.warnings:
             log.warning("%s", warning)
-    return [from_store(part) for part in parts]
+    return [learned_from_part(part) for part in parts]
 
 
-def to_store(learned: Learned) -> store.Part:
-    """What a drafter learned, as the store keeps it."""
+def part_from_learned(learned: Learned) -> store.Part:
+    """What a drafter learned, in the form that the store keeps."""
     return store.Part(
         contexts=learned.rows.keys,
         totals=learned.rows.totals,
@@ -198,8 +214,8 @@ def to_store(learned: Learned) -> store.Part:
     )
 
 
-def from_store(part: store.Part) -> Learned:
-    """What the store kept, as a drafter takes it."""
+def learned_from_part(part: store.Part) -> Learned:
+    """A part of the store, in the form that a drafter absorbs."""
     rows = Rows(
         part.contexts, part.totals, part.stamps, part.offsets, part.successors, part.weights
     )

@@ -1,9 +1,9 @@
-"""Compiles the kernels before they are needed, beside the loading of the model.
+"""Compiles the kernels on a thread of their own while the model is loaded.
 
-Numba keeps compiled kernels on disk: the first start on a machine compiles for some seconds, a
-second one only loads them.
+Numba keeps compiled kernels on disk: the first start on a machine compiles for some seconds, later
+ones only load them.
 
-Knows which calls reach every kernel. Does not know what they compute.
+Knows which calls reach every kernel. Does not know what the kernels compute.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from aded_edge.draft.spans import Spans
 
 log = logging.getLogger("aded_edge")
 
-_PATIENCE = 1.5
-"""Seconds after which loading must have been compiling."""
+_LOADED_WITHIN = 1.5
+"""Seconds after which kernels that are not ready must be compiling, not loading."""
 
 
 class WarmUp:
-    """Reaches every kernel once, on a thread of its own."""
+    """Calls every kernel once, on a thread of its own."""
 
     def __init__(self) -> None:
-        self._thread = threading.Thread(target=_reach_all, name="aded-edge-warm-up", daemon=True)
+        self._thread = threading.Thread(target=_call_all, name="aded-edge-warm-up", daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
-        """Returns when all kernels are ready; says so where that takes long."""
-        self._thread.join(_PATIENCE)
+        """Wait until all kernels are ready; log a line if they are being compiled."""
+        self._thread.join(_LOADED_WITHIN)
         if self._thread.is_alive():
             log.info("compiling the drafting kernels (once per machine, some seconds) ...")
             self._thread.join()
 
 
-def _reach_all() -> None:
+def _call_all() -> None:
     text = np.arange(24, dtype=np.int32) % 7
     matrix, spans = TrigramMatrix(), Spans(64)
     drafter = AdaptiveDrafter(matrix=matrix, spans=spans, keep_news=True)

@@ -14,9 +14,9 @@ from typing import Any
 from aded_edge import store
 from aded_edge.draft.drafter import AdaptiveDrafter, Learned
 from aded_edge.errors import ModelError, StoreError
-from aded_edge.llamacpp.target import why_plain
+from aded_edge.llamacpp.context import why_plain
 from aded_edge.runtime.llama import Llama
-from aded_edge.runtime.persistence import MOST_PARTS, from_store, to_store
+from aded_edge.runtime.persistence import MOST_PARTS, learned_from_part, part_from_learned
 from aded_edge.runtime.warm_up import WarmUp
 
 log = logging.getLogger("aded_edge")
@@ -75,7 +75,7 @@ class Lessons:
         Raises:
             StoreError: the store cannot be written.
         """
-        part = self._model.add(to_store(learned), texts)
+        part = self._model.add(part_from_learned(learned), texts)
         if part is None:
             return False
         self._parts.append(part)
@@ -91,7 +91,7 @@ class Lessons:
         Raises:
             StoreError: the store cannot be written.
         """
-        part = self._model.replace(self._parts, to_store(self.drafter.everything()))
+        part = self._model.replace(self._parts, part_from_learned(self.drafter.everything()))
         if part is None:
             # Another process has replaced the parts by a sum with more in it: load that one.
             self.drafter, self._parts, self._unfolded = self._load()
@@ -108,7 +108,7 @@ class Lessons:
             log.warning("%s", warning)
         drafter = AdaptiveDrafter()
         for part in learned:
-            drafter.absorb(from_store(part))
+            drafter.absorb(learned_from_part(part))
         # The first part is the sum if there is one: a sum takes the place of its oldest part.
         return drafter, parts, sum(len(part.tokens) for part in learned[1:])
 

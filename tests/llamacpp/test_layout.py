@@ -1,4 +1,4 @@
-"""The layout of a tree in a batch, against all its root-to-leaf paths."""
+"""The layout of a tree, compared with a list of all its root-to-leaf paths."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ def test_a_row_carries_the_ids_of_exactly_its_paths(parents):
 
 @given(trees | bushes | chains)
 def test_the_first_id_of_a_row_is_carried_by_all_that_it_sees(parents):
-    """llama.cpp masks by the first id: the row must see its own path with it, and no other row."""
+    """llama.cpp masks by the first id, which must show a row its own path and no other rows."""
     placed = layout(ids(*parents))
     first, count = placed.first_leaf.tolist(), placed.leaf_count.tolist()
     above = {node + 1: parent + 1 for node, parent in enumerate(parents)}

@@ -1,4 +1,4 @@
-"""Several texts in one batch, against each of them evaluated alone."""
+"""Several texts in one batch, compared with each text evaluated alone."""
 
 import llama_cpp
 import numpy as np
@@ -22,7 +22,7 @@ def text(*tokens):
 
 
 def alone(plain, tokens):
-    """Logits behind a text that nothing else is evaluated with."""
+    """Logits behind a text that is evaluated alone."""
     plain.reset()
     plain.eval(list(tokens))
     pointer = llama_cpp.llama_get_logits_ith(plain.ctx, -1)
@@ -30,7 +30,7 @@ def alone(plain, tokens):
 
 
 def assert_alike(found, expected):
-    # Other widths round otherwise; another history moves these logits by whole units.
+    # Batches of other widths round differently; another history changes logits by whole units.
     np.testing.assert_allclose(found, expected, atol=0.05)
 
 
@@ -62,7 +62,7 @@ def test_texts_come_and_go_while_others_go_on(parallel, tiny_plain):
     target = parallel(2)
     target.evaluate([0, 1], [text(5, 6), text(7, 8, 9)])
     target.cut(0, 0)
-    # A new text of many tokens beside a single one, the order of the rows as asked for.
+    # A new text of three tokens and one more token of another; rows come in the order of the call.
     logits = target.evaluate([1, 0], [text(10), text(40, 41, 42)])
     assert_alike(logits[0], alone(tiny_plain, [7, 8, 9, 10]))
     assert_alike(logits[1], alone(tiny_plain, [40, 41, 42]))

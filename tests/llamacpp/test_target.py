@@ -1,4 +1,4 @@
-"""Trees in llama.cpp: every node sees its own path, and afterwards only the history is left."""
+"""Trees in llama.cpp: a node sees only its own path, and settling leaves only the history."""
 
 import llama_cpp
 import numpy as np
@@ -42,7 +42,7 @@ def last_position(target, sequence=0):
 
 
 def plainly(target, path):
-    """Logits behind each token of a path, one evaluation each; the history is put back."""
+    """Logits behind each token of a path, evaluated one by one; the history is restored."""
     length, rows = len(target.history), []
     for token in path:
         rows.append(target.evaluate(token, NONE, NONE)[0].copy())
@@ -63,7 +63,7 @@ def test_every_node_of_a_tree_sees_its_own_path(target):
     rows = target.evaluate(10, TOKENS, PARENTS).copy()
     target.settle()
     for row, known in zip(rows, expected, strict=True):
-        # Other batch shapes round otherwise; another path is off by whole logits.
+        # Batches of other shapes round differently; another path changes logits by whole units.
         assert np.abs(row - known).max() < 1.5
         assert np.corrcoef(row, known)[0, 1] > 0.999
     spread = np.abs(expected[1] - expected[2]).max()
@@ -125,7 +125,7 @@ def test_after_settling_only_the_history_is_left(target, path):
 
 @pytest.mark.parametrize("calls", range(1, 5))
 def test_settling_can_be_interrupted_anywhere_and_run_again(target, monkeypatch, calls):
-    """Ctrl-C between any two calls of llama.cpp while the tree is settled."""
+    """Ctrl-C between any two calls of llama.cpp while a tree is settled."""
     before = target.history.tolist()
     target.evaluate(10, TOKENS, PARENTS)
     for row in (0, 2, 6):
@@ -182,7 +182,7 @@ def test_a_full_context_is_refused_before_llama_cpp_sees_it(target):
 
 
 def test_the_widest_tree_fits_and_is_settled(target):
-    """64 nodes on 64 leaves: the paper's most."""
+    """64 nodes, all of them leaves: the paper's widest tree."""
     before = len(target.history)
     tokens = np.arange(100, 164, dtype=np.int32)
     rows = target.evaluate(10, tokens, np.full(64, -1, np.int32))

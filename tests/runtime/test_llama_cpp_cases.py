@@ -1,6 +1,6 @@
-"""The cases of llama-cpp-python's own tests of `Llama`, against ours, with our model.
+"""llama-cpp-python's own tests of `Llama`, with our class and our model.
 
-Where those expect literal texts of their models, these expect what `llama_cpp.Llama` says.
+Where those expect literal texts of their models, these expect the answer of `llama_cpp.Llama`.
 """
 
 import itertools
@@ -24,7 +24,7 @@ def vocabulary(model_path, settings):
 
 @pytest.fixture
 def pair(load, model_path, settings):
-    """(ours, llama_cpp's), with the same arguments."""
+    """Loads (our model, llama_cpp's model) with the same arguments."""
     models = []
 
     def pair(**changes):
@@ -85,7 +85,7 @@ def test_special_tokens_are_hidden_unless_asked_for(vocabulary):
 
 
 def test_the_low_level_sampler_works_on_our_context(load, plain):
-    """A batch and a sampler chain by hand, as their test of the internals does."""
+    """A batch and a sampler chain built by hand, as in their test of the internals."""
 
     def four(context, tokens):
         batch = internals.LlamaBatch(n_tokens=len(tokens), embd=0, n_seq_max=1)
@@ -182,7 +182,7 @@ def test_a_state_brings_its_seed_back(pair):
     assert [first, second, third] == three(theirs)
 
 
-# --- what the KV holds already --------------------------------------------------------------
+# --- the KV cache is reused -----------------------------------------------------------------
 
 
 def test_the_same_prompt_twice_gives_the_same_answer(load):
@@ -238,7 +238,7 @@ def test_a_loaded_state_is_evaluated_before_it_is_sampled(load):
 @pytest.mark.parametrize("writer", ["ours", "llama_cpp's"])
 @pytest.mark.parametrize("kind", ["RAM", "disk"])
 def test_a_cache_is_hit(pair, monkeypatch, tmp_path, writer, kind):
-    """A cache that llama_cpp.Llama filled serves ours too."""
+    """Our model also finds what llama_cpp.Llama put into a cache."""
     ours, theirs = pair(**SMALL)
     on_disk = kind == "disk"
     cache = llama_cpp.LlamaDiskCache(str(tmp_path)) if on_disk else llama_cpp.LlamaRAMCache()

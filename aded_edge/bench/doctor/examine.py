@@ -14,18 +14,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import llama_cpp
-import numpy as np
 import psutil
 
 from aded_edge.decode.cost_curve import measure
 from aded_edge.errors import ModelError
+from aded_edge.llamacpp.context import set_threads, why_plain
 from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key, model_name
-from aded_edge.llamacpp.target import MAX_WIDTH, LlamaTarget, why_plain
+from aded_edge.llamacpp.system import build_supports_gpu, captured_log
+from aded_edge.llamacpp.target import LlamaTarget
+from aded_edge.runtime.costs import chain_evaluation
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import default_threads
 
-from .probe import OtherProcesses, features, llama_log, thread_counts, visible_gpu, weight_buffers
+from .probe import OtherProcesses, features, thread_counts, visible_gpu, weight_buffers
 
 CURVE_SECONDS = 4.0
 """Rough time for one measurement of the cost curve. There are two: all widths, then narrow ones. A
@@ -52,9 +53,6 @@ fastest one."""
 
 OTHERS = 0.1
 """The machine counts as busy if other processes use more than this share of its cores."""
-
-_HISTORY = 128
-"""Tokens in the KV cache during the measurements, as many as when a chat measures the curve."""
 
 Times = dict[int, dict[int, list[float]]]
 """Number of threads -> width -> seconds of one evaluation in each round."""
@@ -159,7 +157,7 @@ def examine(
     threads = threads or default_threads()
     settings: dict[str, Any] = {"n_threads": threads, "n_threads_batch": threads, "n_ctx": ctx}
     settings |= {"n_gpu_layers": gpu_layers, "flash_attn": flash_attn, "verbose": False}
-    with llama_log() as lines:
+    with captured_log() as lines:
         llama = Llama(model, store=None, **settings)
     others = OtherProcesses()  # from now on, because Llama() may have compiled kernels
     with closing(llama):
@@ -170,7 +168,7 @@ def examine(
             )
         conditions = cost_conditions(llama)
         target = LlamaTarget(llama)
-        evaluate = _evaluation(llama, target)
+        evaluate = chain_evaluation(llama, target)
         costs = _costs(evaluate, target.max_nodes + 1)
         times = _try_threads(llama, evaluate, thread_counts(cores, threads), progress)
         return Findings(
@@ -183,7 +181,7 @@ def examine(
             cpu=str(conditions["cpu"]),
             cores=cores,
             gpu=visible_gpu(),
-            gpu_build=bool(llama_cpp.llama_supports_gpu_offload()),
+            gpu_build=build_supports_gpu(),
             threads=threads,
             gpu_layers=gpu_layers,
             flash_attn=flash_attn,
@@ -193,22 +191,6 @@ def examine(
             times=times,
             conditions=conditions,
         )
-
-
-def _evaluation(llama: Llama, target: LlamaTarget) -> Callable[[int], float]:
-    """width -> seconds that an evaluation of a chain took just now, behind some history."""
-    length = min(_HISTORY, llama._n_ctx // 4)  # n_ctx() is rounded up
-    tokens = np.random.default_rng(0).integers(0, llama.n_vocab(), length + MAX_WIDTH, np.int32)
-    chain = np.arange(-1, MAX_WIDTH, dtype=np.int32)
-    llama.eval(tokens[:length].tolist())
-
-    def evaluate(width: int) -> float:
-        began = time.perf_counter()
-        target.evaluate(int(tokens[0]), tokens[length : length + width - 1], chain[: width - 1])
-        target.settle()
-        return time.perf_counter() - began
-
-    return evaluate
 
 
 def _costs(evaluate: Callable[[int], float], most: int) -> dict[int, float]:
@@ -231,7 +213,7 @@ def _try_threads(
             break
         progress(done, ROUNDS)
         for count in counts:
-            llama_cpp.llama_set_n_threads(llama.ctx, count, count)
+            set_threads(llama, count)
             for width in TRIED:
                 evaluate(width)  # starts the threads, and builds the graph for this width
                 times[count][width].append(evaluate(width))

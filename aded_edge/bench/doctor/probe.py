@@ -9,13 +9,10 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-import llama_cpp
 import psutil
-from llama_cpp._logger import llama_log_callback
 
 from aded_edge.runtime.options import default_threads
 
@@ -50,20 +47,6 @@ class OtherProcesses:
             return None
         busy = sum(getattr(times, name, 0.0) for name in _BUSY)
         return time.monotonic(), busy - time.process_time()
-
-
-@contextmanager
-def llama_log() -> Iterator[list[str]]:
-    """Collect llama.cpp's log in a list, which is filled when the context ends."""
-    pieces: list[bytes] = []
-    lines: list[str] = []
-    callback = llama_cpp.llama_log_callback(lambda level, text, _: pieces.append(text))
-    llama_cpp.llama_log_set(callback, None)
-    try:
-        yield lines
-    finally:
-        llama_cpp.llama_log_set(llama_log_callback, None)
-        lines += b"".join(pieces).decode("utf-8", "replace").splitlines()
 
 
 def weight_buffers(lines: Sequence[str]) -> dict[str, float]:

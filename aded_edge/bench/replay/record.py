@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 from aded_edge.bench.dialogs import Dialog
 from aded_edge.bench.machine import run_conditions
 from aded_edge.decode.candidates import top_candidates
+from aded_edge.llamacpp.context import ends_answer, last_logits
 from aded_edge.llamacpp.fingerprint import model_fingerprint
 from aded_edge.llamacpp.prompt import Prompter
 from aded_edge.runtime.llama import Llama
@@ -81,8 +81,6 @@ def record(
 def _answers(
     llama: Llama, prompter: Prompter, dialog: Dialog, settings: RecordSettings
 ) -> Iterator[Turn]:
-    # llama_cpp's own generate() drafts nothing. An evaluation has one row, whose logits come last.
-    plain: Any = llama_cpp.Llama.generate
     messages: list[dict[str, str]] = []
     for turn, text in enumerate(dialog.turns):
         messages.append({"role": "user", "content": text})
@@ -91,14 +89,11 @@ def _answers(
             return
         llama.set_seed(settings.seed)
         tokens, tops = [], []
-        for token in plain(llama, prompt, temp=settings.temperature):
-            logits = np.ctypeslib.as_array(
-                llama_cpp.llama_get_logits_ith(llama.ctx, -1), shape=(1, llama.n_vocab())
-            )
-            tops.append(top_candidates(logits, TOP))
+        # The inherited generate() drafts nothing, so the last row has the logits behind a token.
+        for token in super(Llama, llama).generate(prompt, temp=settings.temperature):
+            tops.append(top_candidates(last_logits(llama)[np.newaxis], TOP))
             tokens.append(int(token))
-            ends = llama_cpp.llama_vocab_is_eog(llama._model.vocab, token)
-            if ends or len(tokens) >= settings.max_tokens:
+            if ends_answer(llama, token) or len(tokens) >= settings.max_tokens:
                 break
         yield Turn(
             dialog.id,

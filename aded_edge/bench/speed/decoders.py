@@ -20,6 +20,7 @@ import numpy.typing as npt
 from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
 
 from aded_edge.bench.oracle import oracle_seconds
+from aded_edge.llamacpp.context import ends_answer
 from aded_edge.llamacpp.prompt import common_prefix
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import Drafting
@@ -161,14 +162,13 @@ class LocalDecoder:
         stream = cast(
             Generator[int, None, None], llama.generate(prompt, temp=self._settings.temperature)
         )
-        vocab = llama._model.vocab
         tokens: list[int] = []
         began = 0.0
         for token in stream:
             if not tokens:
                 began = time.perf_counter()
             tokens.append(int(token))
-            if llama_cpp.llama_vocab_is_eog(vocab, token) or len(tokens) >= most:
+            if ends_answer(llama, token) or len(tokens) >= most:
                 break
         stream.close()
         return self._timed(tokens, time.perf_counter() - began)

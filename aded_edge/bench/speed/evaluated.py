@@ -8,17 +8,18 @@ Knows llama.cpp's sequence files, which its server reads too. Does not know deco
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import llama_cpp
 import numpy as np
 
 from aded_edge.arrays import Int32Array
 from aded_edge.errors import BenchError
+from aded_edge.llamacpp.state import load_sequence, save_sequence
+
+if TYPE_CHECKING:
+    import llama_cpp
 
 KEPT_BYTES = 4 << 30
 """Bound of the size of all files together. The least recently used ones are deleted first; a
@@ -70,32 +71,18 @@ def load_kv(llama: llama_cpp.Llama, path: Path) -> None:
     Raises:
         BenchError: llama.cpp cannot read the file.
     """
-    tokens = np.empty(llama.n_ctx(), np.int32)
-    count = ctypes.c_size_t()
-    read = llama_cpp.llama_state_seq_load_file(
-        llama.ctx, os.fsencode(path), 0, _pointer(tokens), len(tokens), ctypes.byref(count)
-    )
-    if not read:
+    if not load_sequence(llama, path):
         raise BenchError(
             f"llama.cpp cannot read the KV cache of a prompt back from {path}; check that nothing "
             "else writes to its folder, or set TMPDIR to another folder"
         )
-    llama.n_tokens = count.value
-    llama.input_ids[: llama.n_tokens] = tokens[: llama.n_tokens]
-    llama._requires_eval = True  # the logits in memory belong to another history
 
 
 def _write(llama: llama_cpp.Llama, path: Path, tokens: Int32Array) -> int:
-    written = llama_cpp.llama_state_seq_save_file(
-        llama.ctx, os.fsencode(path), 0, _pointer(tokens), len(tokens)
-    )
+    written = save_sequence(llama, path, tokens)
     if not written:
         raise BenchError(
             f"cannot write the KV cache of a prompt to {path.parent}; the run needs up to "
             f"{KEPT_BYTES >> 30} GiB there: make room, or set TMPDIR to another folder"
         )
-    return int(written)
-
-
-def _pointer(tokens: Int32Array) -> Any:
-    return tokens.ctypes.data_as(llama_cpp.llama_token_p)
+    return written

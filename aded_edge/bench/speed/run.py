@@ -16,9 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import llama_cpp
+from typing import TYPE_CHECKING, Any
 
 from aded_edge.bench.dialogs import Dialog
 from aded_edge.bench.machine import run_conditions
@@ -29,6 +27,9 @@ from .decoders import AUTO, LOCAL, PLAIN, Decoder, LocalDecoder, RunSettings
 from .evaluated import EvaluatedPrompts
 from .server import SERVERS, ServerDecoder
 from .summary import RunAnswer, summarise
+
+if TYPE_CHECKING:
+    import llama_cpp
 
 DECODERS = (*LOCAL, *SERVERS)
 """Names of all decoders."""

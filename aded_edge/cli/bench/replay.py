@@ -19,7 +19,7 @@ from aded_edge.bench.replay.trace import Trace
 from aded_edge.bench.results import check_folder, save_result
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
 from aded_edge.errors import BenchError
-from aded_edge.runtime.persistence import stored
+from aded_edge.runtime.persistence import load_learned
 
 from ..options import Command, FilePath, StorePath
 
@@ -124,7 +124,7 @@ def replay(
     kind = PaperDrafter if search == "puct" else AdaptiveDrafter
     drafter = kind(max_leaves=leaves, **drafting)
     if store is not None:
-        for part in stored(store, recorded.conditions["fingerprint"]):
+        for part in load_learned(store, recorded.conditions["fingerprint"]):
             drafter.absorb(part)
     run = Replay(drafter, costs, fixed=search == "puct", overhead=overhead)
     _warm_up(run, warm, recorded, trace)

@@ -1,0 +1,57 @@
+"""The build of llama.cpp and the machine: versions, features, what is logged while loading.
+
+Knows llama.cpp's own account of itself and the CPU's name. Does not know models.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import llama_cpp
+from llama_cpp._logger import llama_log_callback
+
+
+def binding_version() -> str:
+    """Version of llama-cpp-python."""
+    return str(llama_cpp.__version__)
+
+
+def build_info() -> str:
+    """llama.cpp's system info: backends and their features ("CPU : AVX2 = 1 | ...")."""
+    return str(llama_cpp.llama_print_system_info().decode("utf-8", "replace"))
+
+
+def build_supports_gpu() -> bool:
+    """Whether llama.cpp was built with a backend that layers can be offloaded to."""
+    return bool(llama_cpp.llama_supports_gpu_offload())
+
+
+def cpu_name() -> str:
+    """Name of the processor and number of its logical cores, as Linux lists them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.processor()
+
+
+@contextmanager
+def captured_log() -> Iterator[list[str]]:
+    """Collect what llama.cpp logs inside the `with` block; nothing of it is printed.
+
+    Yields:
+        The lines, filled in when the block ends.
+    """
+    pieces: list[bytes] = []
+    lines: list[str] = []
+    callback = llama_cpp.llama_log_callback(lambda level, text, _: pieces.append(text))
+    llama_cpp.llama_log_set(callback, None)
+    try:
+        yield lines
+    finally:
+        llama_cpp.llama_log_set(llama_log_callback, None)
+        lines += b"".join(pieces).decode("utf-8", "replace").splitlines()

@@ -1,0 +1,93 @@
+"""The cost curve of a model on this machine: from the store, or measured once.
+
+Knows how an evaluation is timed and where curves are kept. Does not know what the costs decide.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aded_edge.decode.cost_curve import CostCurve, measure
+from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key
+from aded_edge.llamacpp.target import MAX_WIDTH, LlamaTarget
+
+from .persistence import Persistence
+
+if TYPE_CHECKING:
+    import llama_cpp
+
+log = logging.getLogger("aded_edge")
+
+MEASURE_SECONDS = 4.0
+"""Time to spend on measuring a cost curve, about."""
+
+KEEP_AFTER = 500
+"""Observed steps from which on a curve is saved when the model is closed."""
+
+MEASURED_HISTORY = 128
+"""Tokens in the KV cache while costs are measured; with an empty one they would be too low."""
+
+
+def load_or_measure(
+    llama: llama_cpp.Llama, target: LlamaTarget, persistence: Persistence | None
+) -> CostCurve:
+    """Load the cost curve of this model, machine and settings; measure and save it if unknown.
+
+    Args:
+        llama: the model; its history is empty before and afterwards.
+        target: works on the context of the model.
+        persistence: where curves are kept, None for nowhere.
+    """
+    if persistence is not None:
+        known = persistence.load_costs(cost_key(cost_conditions(llama)))
+        if known is not None and 1 in known:
+            return CostCurve(known)
+    log.info("measuring the costs of evaluations on this machine (once, about four seconds) ...")
+    curve = measure(chain_evaluation(llama, target), target.max_nodes + 1, MEASURE_SECONDS)
+    llama.reset()
+    target.truncate(0)
+    _save(llama, curve.seconds(), persistence)
+    return curve
+
+
+def save_observed(
+    llama: llama_cpp.Llama, curve: CostCurve, persistence: Persistence | None
+) -> None:
+    """Save a curve with what its steps showed, if there were enough of them."""
+    if curve.observed >= KEEP_AFTER:
+        _save(llama, curve.settled(), persistence)
+
+
+def chain_evaluation(llama: llama_cpp.Llama, target: LlamaTarget) -> Callable[[int], float]:
+    """A function that evaluates a chain of a given width behind some history.
+
+    The history is evaluated here: MEASURED_HISTORY random tokens, or a quarter of a small context.
+
+    Returns:
+        width -> seconds that the evaluation took. The history stays as it is.
+    """
+    length = min(MEASURED_HISTORY, llama._n_ctx // 4)  # n_ctx() is rounded up by llama.cpp
+    tokens = np.random.default_rng(0).integers(0, llama.n_vocab(), length + MAX_WIDTH, np.int32)
+    chain = np.arange(-1, MAX_WIDTH, dtype=np.int32)
+    llama.eval(tokens[:length].tolist())
+
+    def evaluate(width: int) -> float:
+        began = time.perf_counter()
+        target.evaluate(int(tokens[0]), tokens[length : length + width - 1], chain[: width - 1])
+        target.settle()
+        return time.perf_counter() - began
+
+    return evaluate
+
+
+def _save(
+    llama: llama_cpp.Llama, seconds: dict[int, float], persistence: Persistence | None
+) -> None:
+    if persistence is not None:
+        conditions = cost_conditions(llama)
+        persistence.save_costs(cost_key(conditions), seconds, conditions)

@@ -1,0 +1,78 @@
+"""Reading a prompt: what the KV cache already holds is kept, and the rest is evaluated.
+
+Knows prompts, the history and the KV cache. Does not know drafting or sampling.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aded_edge.errors import PromptError
+from aded_edge.llamacpp.prompt import common_prefix
+from aded_edge.llamacpp.target import LlamaTarget
+
+if TYPE_CHECKING:
+    import llama_cpp
+
+
+def prefill(llama: llama_cpp.Llama, target: LlamaTarget, tokens: list[int], reset: bool) -> int:
+    """Evaluate the part of a prompt that the KV cache does not hold yet.
+
+    Afterwards the logits in memory are those behind the history.
+
+    Args:
+        llama: the model, whose history is cut back and extended.
+        target: works on the context of the model.
+        tokens: the prompt.
+        reset: the prompt takes the place of the history; else it is appended to it.
+
+    Returns:
+        Number of tokens that the KV cache held already.
+
+    Raises:
+        PromptError: the prompt is empty or does not fit into the context.
+        EvaluationError: llama.cpp could not evaluate it.
+    """
+    target.settle()
+    kept = _keep_prefix(llama, target, tokens) if reset else 0
+    if reset and kept == 0:
+        llama.reset()
+    new = tokens[kept:]
+    if not new and llama.n_tokens > 0 and llama._requires_eval:
+        # The logits in memory belong to a different position, so the last token is evaluated
+        # again.
+        llama.n_tokens -= 1
+        new = [int(llama.input_ids[llama.n_tokens])]
+    known = int(llama.n_tokens)
+    if not new and known == 0:
+        raise PromptError("the prompt is empty; give at least one token")
+    room = int(llama._n_ctx) - known
+    if len(new) > room:
+        raise PromptError(
+            f"the prompt needs {known + len(new)} tokens and the context holds "
+            f"{known + room}; shorten it or give Llama() a larger n_ctx"
+        )
+    if new:
+        llama.eval(new)
+    return known
+
+
+def _keep_prefix(llama: llama_cpp.Llama, target: LlamaTarget, tokens: list[int]) -> int:
+    """Cut the history back to the longest prefix that it shares with the prompt.
+
+    As in llama_cpp, at least one token is left to evaluate, unless the logits in memory are those
+    behind the whole prompt.
+
+    Returns:
+        Length of the prefix; 0 if there is none, or the KV cache cannot be cut back to it.
+    """
+    prefix = common_prefix(llama.input_ids[: llama.n_tokens], tokens)
+    if prefix == len(tokens):
+        if prefix == llama.n_tokens and not llama._requires_eval:
+            return prefix
+        prefix -= 1
+    if prefix <= 0 or not target.truncate(prefix):
+        return 0
+    llama.n_tokens = prefix
+    llama._requires_eval = True
+    return prefix

@@ -1,0 +1,66 @@
+"""A GGUF file with random weights, for tests in which only the machinery counts.
+
+Knows the architecture of a Llama as GGUF spells it. Does not know llama.cpp.
+"""
+
+import gguf
+import numpy as np
+
+HEADS = 4
+SPREAD = 3
+"""Factor of the attention's weights, without which a token would hardly depend on the history."""
+
+SPECIAL = {"<unk>": gguf.TokenType.UNKNOWN, "<s>": gguf.TokenType.CONTROL}
+SPECIAL |= {"</s>": gguf.TokenType.CONTROL}
+TOKENS = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))]
+"""The vocabulary: token 3 + b is the byte b."""
+
+
+def write_tiny(path, width=64, layers=2, context=2048):
+    """Write a Llama whose tokens are bytes; the same weights every time."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name("tiny")
+    writer.add_context_length(context)
+    writer.add_embedding_length(width)
+    writer.add_block_count(layers)
+    writer.add_feed_forward_length(2 * width)
+    writer.add_head_count(HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(width // HEADS)
+    writer.add_vocab_size(len(TOKENS))
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(TOKENS)
+    writer.add_token_scores([0.0] * len(TOKENS))
+    writer.add_token_types([SPECIAL.get(token, gguf.TokenType.BYTE) for token in TOKENS])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    rng = np.random.default_rng(0)
+    for name, shape in _shapes(width, layers).items():
+        writer.add_tensor(f"{name}.weight", _weights(rng, name, shape))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _shapes(width, layers):
+    """Shape of each tensor, by its name."""
+    vocabulary = (len(TOKENS), width)
+    shapes = {"token_embd": vocabulary, "output": vocabulary, "output_norm": (width,)}
+    for layer in range(layers):
+        block = f"blk.{layer}."
+        shapes |= {block + name: (width,) for name in ("attn_norm", "ffn_norm")}
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            shapes[block + name] = (width, width)
+        shapes |= {block + name: (2 * width, width) for name in ("ffn_gate", "ffn_up")}
+        shapes[block + "ffn_down"] = (width, 2 * width)
+    return shapes
+
+
+def _weights(rng, name, shape):
+    """Ones for a norm; else random numbers whose size keeps that of the activations."""
+    if len(shape) == 1:
+        return np.ones(shape, np.float32)
+    weights = rng.standard_normal(shape, np.float32) / np.sqrt(shape[1])
+    weights *= SPREAD if "attn" in name else 1
+    return weights.astype(np.float32)

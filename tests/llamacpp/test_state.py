@@ -1,0 +1,81 @@
+"""A history and its KV cache in a file: the same logits afterwards, or nothing is loaded."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from aded_edge import StoreError
+from aded_edge.llamacpp import state
+
+PROMPT = [1, 70, 80, 90, 71]
+
+
+def answer(llama, prompt, n=8):
+    return list(itertools.islice(llama.generate(prompt, temp=0.0), n))
+
+
+@pytest.fixture
+def llama(load_tiny):
+    return load_tiny(drafting="off", n_ctx=128)
+
+
+@pytest.fixture
+def saved(llama, tmp_path):
+    llama.eval(PROMPT)
+    state.save(llama, tmp_path / "kv")
+    return tmp_path / "kv"
+
+
+def test_a_loaded_state_is_the_history_and_gives_the_same_answer(llama, saved, tiny_truth):
+    llama.reset()
+    llama._ctx.kv_cache_clear()
+    assert state.load(llama, saved) == len(PROMPT)
+    assert llama.input_ids[: llama.n_tokens].tolist() == PROMPT
+    assert answer(llama, PROMPT) == tiny_truth(PROMPT, 8)
+
+
+def test_the_size_is_about_that_of_the_file(llama, saved):
+    assert state.size(llama) <= saved.stat().st_size < state.size(llama) + 1000
+
+
+@pytest.mark.parametrize("changes", [{"type_k": 1}, {"type_v": 1}, {"rope_freq_base": 5000.0}])
+def test_the_state_of_other_settings_is_not_loaded(load_tiny, saved, changes):
+    other = load_tiny(drafting="off", n_ctx=128, **changes)
+    assert state.load(other, saved) == 0
+    assert other.n_tokens == 0
+
+
+@pytest.mark.parametrize("bytes_left", [0, 10, 60, -1])
+def test_a_file_that_is_cut_short_is_not_loaded(llama, saved, bytes_left):
+    saved.write_bytes(saved.read_bytes()[:bytes_left])
+    llama.reset()
+    assert state.load(llama, saved) == 0
+
+
+def test_a_history_that_does_not_fit_is_not_loaded(load_tiny, saved):
+    assert state.load(load_tiny(drafting="off", n_ctx=len(PROMPT) - 1), saved) == 0
+
+
+def test_a_file_that_cannot_be_read_or_written_is_an_error(llama, tmp_path):
+    with pytest.raises(StoreError, match="cannot read"):
+        state.load(llama, tmp_path / "missing")
+    with pytest.raises(StoreError, match="cannot write"):
+        state.save(llama, tmp_path)
+
+
+def test_a_sequence_file_is_loaded_in_place_of_the_present_history(llama, tmp_path, tiny_truth):
+    llama.eval(PROMPT)
+    path = tmp_path / "kv"
+    written = state.save_sequence(llama, path, np.asarray(PROMPT, np.int32))
+    assert written == path.stat().st_size
+    answer(llama, [1, 99, 120])
+    assert state.load_sequence(llama, path)
+    assert llama.input_ids[: llama.n_tokens].tolist() == PROMPT
+    assert answer(llama, PROMPT) == tiny_truth(PROMPT, 8)
+
+
+def test_a_sequence_file_that_llama_cpp_refuses_is_told(llama, tmp_path):
+    (tmp_path / "nonsense").write_bytes(b"nothing of the kind")
+    assert not state.load_sequence(llama, tmp_path / "nonsense")
+    assert state.save_sequence(llama, tmp_path / "missing" / "kv", np.ones(1, np.int32)) == 0

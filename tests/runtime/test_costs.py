@@ -1,0 +1,65 @@
+"""The cost curve: measured once, kept, and found again under the same conditions."""
+
+import pytest
+
+from aded_edge.decode.cost_curve import CostCurve
+from aded_edge.llamacpp.target import LlamaTarget
+from aded_edge.runtime import costs
+from aded_edge.runtime.costs import chain_evaluation
+
+CURVE = dict.fromkeys((1, 2, 4, 8), 1.0)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """The widest widths that were asked for, one for each measurement; all widths cost 1 s."""
+    measured = []
+
+    def measure(evaluate, most, seconds):
+        measured.append(most)
+        assert evaluate(most) > 0
+        return CostCurve(CURVE)
+
+    monkeypatch.setattr(costs, "measure", measure)
+    return measured
+
+
+def test_a_small_context_does_not_narrow_the_drafts_of_a_large_one(load_tiny, tmp_path):
+    """The small one can measure only narrow widths, so its curve is not used for the large one."""
+    store = tmp_path / "store.db"
+    load_tiny(store=store, n_ctx=4).close()
+    assert max(load_tiny(store=store, n_ctx=512).costs) >= 8
+
+
+def test_costs_are_measured_once_for_each_setting(load_tiny, tmp_path, measured):
+    store = tmp_path / "store.db"
+    for settings in ({}, {}, {"n_threads": 2}, {}, {"n_threads": 2}):
+        with load_tiny(store=store, **settings) as llama:
+            assert llama.costs == CURVE
+            assert llama.n_tokens == 0
+    assert measured == [65, 65]
+
+
+def test_without_a_store_costs_are_measured_every_time(load_tiny, measured):
+    for _ in range(2):
+        load_tiny(store=None)
+    assert len(measured) == 2
+
+
+@pytest.mark.parametrize(("steps", "kept"), [(100, True), (50, False)])
+def test_what_steps_showed_is_kept_once_there_were_enough(
+    load_tiny, tmp_path, measured, monkeypatch, steps, kept
+):
+    monkeypatch.setattr(costs, "KEEP_AFTER", 100)
+    store = tmp_path / "store.db"
+    with load_tiny(store=store) as llama:
+        for _ in range(steps):
+            llama._loop.budget.curve.observe(1, 4.0)
+    assert (load_tiny(store=store).costs[1] > 1.0) == kept
+
+
+def test_a_chain_is_timed_behind_a_history_that_stays(load_tiny):
+    llama = load_tiny(n_ctx=64)
+    evaluate = chain_evaluation(llama, LlamaTarget(llama))
+    assert all(evaluate(width) > 0 for width in (1, 8, 40))
+    assert llama.n_tokens == 16
