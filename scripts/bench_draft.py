@@ -31,9 +31,10 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from aded_edge.arrays import Int32Array
-from aded_edge.draft.best_first import best_first, puct
+from aded_edge.draft.best_first import best_first
 from aded_edge.draft.drafter import AdaptiveDrafter, Step
 from aded_edge.draft.matrix import SLOTS, find
+from aded_edge.draft.puct import puct
 
 VOCABULARY = 32_000
 LENGTH = 500

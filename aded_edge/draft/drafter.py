@@ -13,11 +13,12 @@ import numpy as np
 
 from aded_edge.arrays import Float32Array, Int32Array
 
-from .best_first import PUCT_NODES, best_first, puct
+from .best_first import best_first
 from .calibration import ACCEPTED, EXPECTED, Calibration, record
 from .compile import kernel
 from .estimate import CONTEXT
 from .matrix import LEAST_PROB, Rows, TrigramMatrix, observe, observe_top
+from .puct import PUCT_NODES, puct
 from .spans import SEPARATOR, Spans, extend
 from .tree import DraftTree
 
