@@ -44,6 +44,8 @@ SURE = 0.998
 EXPECTED, ACCEPTED, TRUST, NEW_EXPECTED, NEW_ACCEPTED = range(5)
 """Rows of `Calibration.counts`."""
 
+# Weights are mostly whole numbers, so bounds between whole numbers do not depend on rounding.
+_LITTLE, _SOME, _MUCH = 1.4, 4.4, 12.4
 _EDGES = np.asarray([0.05, 0.12, 0.25, 0.4, 0.6, 0.8, 0.93], np.float64)
 _PRIOR = PRIOR_TRIALS * np.tile(
     np.asarray([0.03, 0.08, 0.18, 0.32, 0.5, 0.7, 0.87, 0.97], np.float32),
@@ -54,13 +56,12 @@ _PRIOR = PRIOR_TRIALS * np.tile(
 @kernel
 def cell_of(length_kind: int, evidence: float, estimate: float) -> int:
     """The cell of an estimate: its length kind 0..7, weight of evidence, raw probability."""
-    # Weights are mostly whole numbers: bounds between them do not turn on how they were rounded.
     weight_kind = 0
-    if evidence >= 12.4:
+    if evidence >= _MUCH:
         weight_kind = 3
-    elif evidence >= 4.4:
+    elif evidence >= _SOME:
         weight_kind = 2
-    elif evidence >= 1.4:
+    elif evidence >= _LITTLE:
         weight_kind = 1
     band = 0
     while band < BANDS - 1 and estimate >= _EDGES[band]:

@@ -10,7 +10,7 @@ costs.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -40,32 +40,6 @@ _C2 = 8.0
 _ROOM = 1 + PUCT_ITERATIONS * PUCT_SEARCHED * PUCT_SUCCESSORS
 
 
-class _Search(NamedTuple):
-    """Nodes of one search in the order in which they were opened; node 0 is the root.
-
-    `tokens` and `probs` have room for PUCT_SUCCESSORS more, where the token that follows the end
-    of a draft is written.
-    """
-
-    tokens: Any  # int32
-    parents: Any  # int32
-    probs: Any  # float64, of the token given its parent
-    visits: Any  # int32
-    values: Any  # float64, sum of the backed-up probabilities
-    first_child: Any  # int32, -1 while the node is not opened
-    children: Any  # int32, how many
-
-
-class _Tree(NamedTuple):
-    """Nodes of the draft tree in the order in which the drafts brought them."""
-
-    tokens: Any  # int32
-    parents: Any  # int32
-    probs: Any  # float64, of the whole path
-    depths: Any  # int32
-    place: Any  # int32, index of a search node in this tree, -1 while it is not in it
-
-
 @kernel
 def _successors(table: Any, a: int, b: int, tokens: Any, probs: Any, at: int) -> int:
     # Writes the heaviest successors of (a, b) from index `at` on, heaviest first; returns how many.
@@ -89,31 +63,17 @@ def _successors(table: Any, a: int, b: int, tokens: Any, probs: Any, at: int) ->
 
 
 @kernel
-def _open(table: Any, search: Any, node: int, a: int, b: int, used: int) -> int:
-    # Adds the successors of (a, b) as children of `node`; returns the number of nodes in use.
-    count = _successors(table, a, b, search.tokens, search.probs, used)
-    search.first_child[node] = used
-    search.children[node] = count
-    for child in range(used, used + count):
-        search.parents[child] = node
-        search.visits[child] = 0
-        search.first_child[child] = -1
-    return used + count
-
-
-@kernel
-def _select(search: Any, node: int) -> int:
-    # The child with the highest PUCT score; of equal ones the first.
-    n_parent = search.visits[node]
+def _select(visits: Any, values: Any, probs: Any, node: int, first: int, count: int) -> int:
+    # The child of `node` with the highest PUCT score; of equal ones the first.
+    n_parent = visits[node]
     explore = (_C1 + np.log((n_parent + _C2 + 1.0) / _C2)) * np.sqrt(n_parent)
-    first = search.first_child[node]
     best = first
     best_score = -1.0
-    for child in range(first, first + search.children[node]):
-        n = search.visits[child]
-        score = explore * search.probs[child] / (1.0 + n)
+    for child in range(first, first + count):
+        n = visits[child]
+        score = explore * probs[child] / (1.0 + n)
         if n > 0:
-            score += search.values[child] / n
+            score += values[child] / n
         if score > best_score:
             best = child
             best_score = score
@@ -121,30 +81,41 @@ def _select(search: Any, node: int) -> int:
 
 
 @kernel
-def _walk(table: Any, search: Any, a: int, b: int) -> int:
-    # Walks PUCT_ITERATIONS paths from the context (a, b); returns the number of nodes in use.
+def _walk(table: Any, a: int, b: int, tokens: Any, parents: Any, probs: Any, visits: Any) -> int:
+    # Walks PUCT_ITERATIONS paths from the context (a, b). Node 0 is the root; the others are
+    # written in the order in which they are opened. Returns how many there are.
+    # children[node]: index of the first child, number of children; -1 while not opened.
+    children = np.empty((_ROOM, 2), np.int32)
+    values = np.zeros(_ROOM, np.float64)
     path = np.empty(PUCT_SEARCHED, np.int32)
     used = 1
-    search.visits[0] = 0
-    search.first_child[0] = -1
+    visits[0] = 0
+    children[0, 0] = -1
     for _ in range(PUCT_ITERATIONS):
         node = 0
         before, last = a, b
         length = 0
         for depth in range(PUCT_SEARCHED):
-            if search.first_child[node] < 0:
-                used = _open(table, search, node, before, last, used)
-            if search.children[node] == 0:
+            if children[node, 0] < 0:
+                count = _successors(table, before, last, tokens, probs, used)
+                children[node, 0] = used
+                children[node, 1] = count
+                for child in range(used, used + count):
+                    parents[child] = node
+                    visits[child] = 0
+                    children[child, 0] = -1
+                used += count
+            if children[node, 1] == 0:
                 break
-            search.visits[node] += 1
-            node = _select(search, node)
+            visits[node] += 1
+            node = _select(visits, values, probs, node, children[node, 0], children[node, 1])
             path[depth] = node
             length = depth + 1
-            before, last = last, search.tokens[node]
+            before, last = last, tokens[node]
         for depth in range(length):
-            search.values[path[depth]] += search.probs[path[depth]]
+            values[path[depth]] += probs[path[depth]]
         if length > 0:
-            search.visits[path[length - 1]] += 1
+            visits[path[length - 1]] += 1
     return used
 
 
@@ -172,93 +143,108 @@ def _ends(visits: Any, parents: Any, used: int, ends: Any) -> int:
 
 
 @kernel
-def _add_draft(table: Any, search: Any, used: int, end: int, root: int, tree: Any, n: int) -> int:
-    # Adds the path down to `end` and the likeliest token behind it to a tree of `n` nodes; returns
-    # the new number of nodes.
+def _union(
+    table: Any,
+    root: int,
+    used: int,
+    tokens: Any,
+    parents: Any,
+    probs: Any,
+    visits: Any,
+    tree_tokens: Any,
+    tree_parents: Any,
+    tree_probs: Any,
+    tree_depths: Any,
+) -> int:
+    # Joins the drafts of a search with `used` nodes, each with the likeliest token behind it, to
+    # one tree: a parent stands before its children. Returns the number of nodes.
+    max_nodes = tree_tokens.size
+    ends = np.empty(PUCT_DRAFTS, np.int32)
+    places = np.full(used, -1, np.int32)  # index of a search node in the tree
     path = np.empty(PUCT_SEARCHED, np.int32)
-    length = 0
-    node = end
-    while node > 0:
-        path[length] = node
-        length += 1
-        node = search.parents[node]
-    above = ROOT
-    prob = 1.0
-    for i in range(length - 1, -1, -1):
-        node = path[i]
-        prob *= search.probs[node]
-        if tree.place[node] < 0:
-            if n == tree.tokens.size:
-                return n
-            tree.tokens[n], tree.parents[n], tree.probs[n] = search.tokens[node], above, prob
-            tree.depths[n] = length - i
-            tree.place[node] = n
+    n = 0
+    for e in range(_ends(visits, parents, used, ends)):
+        length = 0
+        node = ends[e]
+        while node > 0:
+            path[length] = node
+            length += 1
+            node = parents[node]
+        above = ROOT
+        prob = 1.0
+        whole = True
+        for i in range(length - 1, -1, -1):
+            node = path[i]
+            prob *= probs[node]
+            if places[node] < 0:
+                if n == max_nodes:
+                    whole = False
+                    break
+                tree_tokens[n], tree_parents[n], tree_probs[n] = tokens[node], above, prob
+                tree_depths[n] = length - i
+                places[node] = n
+                n += 1
+            above = places[node]
+        a = tokens[path[1]] if length > 1 else root
+        if whole and n < max_nodes and _successors(table, a, tokens[ends[e]], tokens, probs, used):
+            tree_tokens[n], tree_parents[n], tree_probs[n] = tokens[used], above, prob * probs[used]
+            tree_depths[n] = length + 1
             n += 1
-        above = tree.place[node]
-    before = search.tokens[path[1]] if length > 1 else root
-    if n < tree.tokens.size and _successors(
-        table, before, search.tokens[end], search.tokens, search.probs, used
-    ):
-        tree.tokens[n], tree.parents[n] = search.tokens[used], above
-        tree.probs[n] = prob * search.probs[used]
-        tree.depths[n] = length + 1
-        n += 1
     return n
 
 
 @kernel
-def _stands_before(tree: Any, a: int, b: int) -> bool:
-    # Likeliest first; of equal ones the shallower, so that a parent stands before its children.
-    if tree.probs[a] != tree.probs[b]:
-        return tree.probs[a] > tree.probs[b]
-    return tree.depths[a] < tree.depths[b]
-
-
-@kernel
-def _sorted(tree: Any, n: int, tokens: Any, parents: Any, probs: Any) -> None:
-    # Writes the tree of `n` nodes, likeliest first.
+def _order(probs: Any, depths: Any, n: int) -> Any:
+    # Indices of the first n nodes, likeliest first; of equally likely ones the shallower first, so
+    # that a parent stands before its children.
     order = np.empty(n, np.int32)
     for i in range(n):
         at = i
-        while at > 0 and _stands_before(tree, i, order[at - 1]):
+        while at > 0 and (
+            probs[order[at - 1]] < probs[i]
+            or (probs[order[at - 1]] == probs[i] and depths[order[at - 1]] > depths[i])
+        ):
             order[at] = order[at - 1]
             at -= 1
         order[at] = i
+    return order
+
+
+@kernel
+def _puct(table: Any, before: int, root: int, out: Any, out_parents: Any, out_probs: Any) -> int:
+    # Writes the tree into the last three arrays; returns how many nodes it has.
+    max_nodes = out.size
+    # The search writes one more set of successors behind its nodes: the tokens that end a draft.
+    tokens = np.empty(_ROOM + PUCT_SUCCESSORS, np.int32)
+    probs = np.ones(_ROOM + PUCT_SUCCESSORS, np.float64)
+    parents = np.full(_ROOM, -1, np.int32)
+    visits = np.zeros(_ROOM, np.int32)
+    used = _walk(table, before, root, tokens, parents, probs, visits)
+    node_token = np.empty(max_nodes, np.int32)
+    node_parent = np.empty(max_nodes, np.int32)
+    node_prob = np.empty(max_nodes, np.float64)
+    node_depth = np.empty(max_nodes, np.int32)
+    n = _union(
+        table,
+        root,
+        used,
+        tokens,
+        parents,
+        probs,
+        visits,
+        node_token,
+        node_parent,
+        node_prob,
+        node_depth,
+    )
+    order = _order(node_prob, node_depth, n)
     rank = np.empty(n, np.int32)
     for i in range(n):
         rank[order[i]] = i
     for i in range(n):
         node = order[i]
-        tokens[i], probs[i] = tree.tokens[node], tree.probs[node]
-        parents[i] = rank[tree.parents[node]] if tree.parents[node] >= 0 else ROOT
-
-
-@kernel
-def _puct(table: Any, before: int, root: int, tokens: Any, parents: Any, probs: Any) -> int:
-    # Writes the tree into the last three arrays; returns the number of its nodes.
-    search = _Search(
-        np.empty(_ROOM + PUCT_SUCCESSORS, np.int32),
-        np.full(_ROOM, -1, np.int32),
-        np.ones(_ROOM + PUCT_SUCCESSORS, np.float64),
-        np.zeros(_ROOM, np.int32),
-        np.zeros(_ROOM, np.float64),
-        np.empty(_ROOM, np.int32),
-        np.empty(_ROOM, np.int32),
-    )
-    used = _walk(table, search, before, root)
-    most = tokens.size
-    tree = _Tree(
-        np.empty(most, np.int32),
-        np.empty(most, np.int32),
-        np.empty(most, np.float64),
-        np.empty(most, np.int32),
-        np.full(used, -1, np.int32),
-    )
-    ends = np.empty(PUCT_DRAFTS, np.int32)
-    n = 0
-    for i in range(_ends(search.visits, search.parents, used, ends)):
-        n = _add_draft(table, search, used, ends[i], root, tree, n)
-    _sorted(tree, n, tokens, parents, probs)
+        out[i], out_probs[i] = node_token[node], node_prob[node]
+        out_parents[i] = rank[node_parent[node]] if node_parent[node] >= 0 else ROOT
     return n
 
 
