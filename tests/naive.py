@@ -10,9 +10,9 @@ from itertools import pairwise
 import numpy as np
 
 from aded_edge.decode.budget import MARGIN
-from aded_edge.draft.best_first import PUCT_DRAFTS, PUCT_ITERATIONS, PUCT_SEARCHED, PUCT_SUCCESSORS
 from aded_edge.draft.calibration import MOST_EXPECTED, PRIOR_TRUST
-from aded_edge.draft.matrix import LEAST_PROB, MOST_WEIGHT, SLOTS
+from aded_edge.draft.matrix import LEAST_PROB, LEAST_TOTAL, MOST_WEIGHT, SLOTS
+from aded_edge.draft.puct import PUCT_DRAFTS, PUCT_ITERATIONS, PUCT_SEARCHED, PUCT_SUCCESSORS
 from aded_edge.draft.spans import SEPARATOR, WAYS
 
 
@@ -49,7 +49,7 @@ class Matrix:
         for context, (total, stamp, slots) in list(self.rows.items()):
             aged = [[token, weight * factor] for token, weight in slots]
             self.rows[context] = [total * factor, stamp, aged]
-            if total * factor < 0.01:
+            if total * factor < LEAST_TOTAL:
                 del self.rows[context]
 
     def absorb(self, other):
@@ -204,10 +204,10 @@ def path_to(node, tokens, parents):
     return path
 
 
-def open_candidates(context, tree, size, believe, *, max_leaves, max_depth, least):
+def open_candidates(context, tree, size, probs_after, *, max_leaves, max_depth, least):
     """(probability, parent, token) of all that may follow the tree's first nodes; best first.
 
-    `believe` says how likely each next token is, given a whole context.
+    `probs_after` gives the probability of each next token after a whole context.
     """
     tokens, parents = tree.tokens[:size].tolist(), tree.parents[:size].tolist()
     taken = set(zip(parents, tokens, strict=True))
@@ -218,7 +218,7 @@ def open_candidates(context, tree, size, believe, *, max_leaves, max_depth, leas
         if len(path) == max_depth or (leaves == max_leaves and (parent < 0 or parent in parents)):
             continue
         so_far = float(tree.probs[parent]) if parent >= 0 else 1.0
-        for token, prob in believe((*context, *path)).items():
+        for token, prob in probs_after((*context, *path)).items():
             if so_far * prob >= least and (parent, token) not in taken:
                 queue.append((so_far * prob, parent, token))
     return sorted(queue, reverse=True)

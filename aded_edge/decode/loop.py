@@ -26,8 +26,8 @@ Choose = Callable[[int, Float32Array], int]
 token; the logits are float32 (n_vocab,)."""
 
 Stop = Callable[[Int32Array, Float32Array], bool]
-"""A stopping criterion: (history, logits of the next token) -> whether the generation ends here. The
-token that was just chosen is not emitted then."""
+"""A stopping criterion: (history, logits of the next token) -> whether the generation ends here,
+without the token that was just chosen."""
 
 
 class Target(Protocol):
@@ -245,7 +245,7 @@ class Loop:
 
 
 _Top = tuple[Int32Array, Int32Array, Int32Array, Float32Array]
-"""The context and the target's likeliest tokens at each evaluated row: the last four of a `Step`."""
+"""Contexts and the target's likeliest tokens at each evaluated row: the last four of a `Step`."""
 
 _NOTHING = np.empty(0, np.int32)
 _NO_TOP: _Top = (

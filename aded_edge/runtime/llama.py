@@ -27,8 +27,8 @@ from aded_edge.decode.candidates import CANDIDATES
 from aded_edge.decode.cost_curve import CostCurve, measure
 from aded_edge.decode.loop import Choose, Loop, Stop
 from aded_edge.decode.stats import Meter, Stats
-from aded_edge.draft.puct import PUCT_NODES
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
+from aded_edge.draft.puct import PUCT_NODES
 from aded_edge.errors import EvaluationError, ModelError, PromptError
 from aded_edge.llamacpp import state
 from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key, model_fingerprint, model_name

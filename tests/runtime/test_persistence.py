@@ -14,6 +14,7 @@ from aded_edge.runtime import persistence as memory_module
 from aded_edge.runtime.persistence import Persistence, stored
 from aded_edge.store import LearnedText, Store
 from aded_edge.teach.lessons import Lessons
+from tests.draft.reading import lookup
 
 
 def drafter():
@@ -81,7 +82,7 @@ def test_two_at_once_lose_nothing_even_when_both_fold(tmp_path, monkeypatch):
     both = remember(path)
     for who in (0, 1):
         for turn in range(6):
-            tokens, shares = both.matrix.lookup(100 * who + turn, 7)
+            tokens, shares = lookup(both.matrix, 100 * who + turn, 7)
             assert (tokens.tolist(), shares.tolist()) == ([1000 + 100 * who + turn], [1.0])
 
 
@@ -119,7 +120,7 @@ def test_what_could_not_be_saved_is_saved_with_the_next_turn(tmp_path, monkeypat
     assert caplog.text.count("the disk is full") == 1
     again = remember(path)
     for first in (1, 2, 3):
-        assert again.matrix.lookup(first, 7)[0].tolist() == [8]
+        assert lookup(again.matrix, first, 7)[0].tolist() == [8]
 
 
 def test_cost_curves_are_kept(tmp_path):
@@ -157,7 +158,7 @@ def lessons(tmp_path):
 
 def test_a_chat_knows_what_was_taught(tmp_path, lessons):
     assert lessons().add(part(TEXT))
-    assert remember(tmp_path / "store.db").matrix.lookup(5, 6)[0].tolist() == [7]
+    assert lookup(remember(tmp_path / "store.db").matrix, 5, 6)[0].tolist() == [7]
 
 
 def test_lessons_know_what_a_chat_learned_and_what_they_taught(tmp_path, lessons):
@@ -165,7 +166,7 @@ def test_lessons_know_what_a_chat_learned_and_what_they_taught(tmp_path, lessons
     own = lessons()
     own.add(part(TEXT))
     for context, follows in (((1, 2), 3), ((5, 6), 7)):
-        assert own.drafter.matrix.lookup(*context)[0].tolist() == [follows]
+        assert lookup(own.drafter.matrix, *context)[0].tolist() == [follows]
 
 
 def test_a_text_taught_meanwhile_keeps_its_part_out(lessons):
@@ -174,7 +175,7 @@ def test_a_text_taught_meanwhile_keeps_its_part_out(lessons):
     assert one.add(part(TEXT), noted)
     assert not other.add(part(TEXT), noted)
     assert other.known(["a" * 64, "b" * 64]) == {"a" * 64}
-    assert other.drafter.matrix.lookup(5, 6)[0].tolist() == []
+    assert lookup(other.drafter.matrix, 5, 6)[0].tolist() == []
 
 
 @pytest.mark.parametrize("bound", [("MOST_PARTS", 2), ("MOST_TOKENS", 20)])

@@ -19,6 +19,7 @@ from aded_edge.teach import learn as learn_module
 from aded_edge.teach import prime as prime_module
 from aded_edge.teach.answers import ParallelAnswers, sample
 from aded_edge.teach.prime import in_template, load_openings, prime
+from tests.draft.reading import lookup
 
 
 @pytest.fixture
@@ -180,7 +181,7 @@ def test_the_distribution_is_learned_and_not_only_what_was_chosen(choir, tiny_pl
     answer = said(learned, "ab")
     drafter = AdaptiveDrafter()
     drafter.absorb(learned)
-    tokens, shares = drafter.matrix.lookup(ord("a") + 3, ord("b") + 3)
+    tokens, shares = lookup(drafter.matrix, ord("a") + 3, ord("b") + 3)
     tiny_plain.reset()
     tiny_plain.eval([ord("a") + 3, ord("b") + 3])
     logits = tiny_plain._ctx.get_logits()
@@ -197,8 +198,8 @@ def test_the_prompt_is_context_and_is_not_learned(choir):
     learned = taught(choir(["abcdefgh"], sequences=1), 4)
     drafter = AdaptiveDrafter()
     drafter.absorb(learned)
-    assert drafter.matrix.lookup(ord("a") + 3, ord("b") + 3)[0].size == 0
-    assert drafter.matrix.lookup(ord("g") + 3, ord("h") + 3)[0].size > 0
+    assert lookup(drafter.matrix, ord("a") + 3, ord("b") + 3)[0].size == 0
+    assert lookup(drafter.matrix, ord("g") + 3, ord("h") + 3)[0].size > 0
 
 
 # --- mistakes and interruptions -------------------------------------------------------------

@@ -24,8 +24,8 @@ from aded_edge.decode.budget import Budget, CostBudget, FixedBudget
 from aded_edge.decode.candidates import CANDIDATES
 from aded_edge.decode.cost_curve import WIDTHS, CostCurve
 from aded_edge.decode.loop import LEARN_TOGETHER
-from aded_edge.draft.puct import PUCT_NODES
 from aded_edge.draft.drafter import AdaptiveDrafter, Step
+from aded_edge.draft.puct import PUCT_NODES
 from aded_edge.draft.tree import ROOT, DraftTree
 from aded_edge.errors import BenchError
 
