@@ -211,10 +211,8 @@ def best_first(
     """
     if max_nodes < 1:
         return DraftTree.empty()
-    tokens = np.empty(max_nodes, np.int32)
-    parents = np.empty(max_nodes, np.int32)
-    probs = np.empty(max_nodes, np.float32)
-    estimates = np.empty(max_nodes, np.float32)
+    tokens, parents = np.empty((2, max_nodes), np.int32)
+    probs, estimates = np.empty((2, max_nodes), np.float32)
     cells = np.empty(max_nodes, np.int16)
     n = _best_first(
         table,

@@ -38,7 +38,7 @@ class NoDrafter:
 
 
 class TreeDrafter(NoDrafter):
-    """Drafts what it is told; keeps the steps it is shown."""
+    """Drafts what `make(path, most)` returns; keeps the steps that it learned from."""
 
     def __init__(self, make):
         self.make = make
@@ -56,7 +56,7 @@ def likeliest(target, path):
 
 
 def continuation(target, path, n):
-    """What the target itself says behind `path`, greedily."""
+    """The n tokens that the target chooses greedily after `path`."""
     path = list(path)
     for _ in range(n):
         path.append(likeliest(target, path))
@@ -79,7 +79,7 @@ def adversarial_chain(target):
 
 
 def perfect_tree(target):
-    """Every token of the vocabulary behind the root, and the right ones behind each."""
+    """Every token of the vocabulary after the root, and the right one after each."""
 
     def make(path, most):
         tokens, parents = list(range(VOCABULARY)), [-1] * VOCABULARY
@@ -92,7 +92,7 @@ def perfect_tree(target):
 
 
 def adversarial_tree(target):
-    """Everything but what the target will say."""
+    """Every token but the one that the target will choose."""
 
     def make(path, most):
         right = continuation(target, path, 1)[0]

@@ -79,7 +79,7 @@ class LoggingDrafter(TreeDrafter):
 
 
 def logged(n, refuse=None, stop=None):
-    """What is said until it ends, at most n tokens; the drafter and all events."""
+    """Generate at most n tokens; returns them, the drafter and all events."""
     target = LoggingTarget.of(ngram(), refuse)
     target.read(PROMPT)
     drafter, said = LoggingDrafter(target), []
@@ -91,19 +91,19 @@ def logged(n, refuse=None, stop=None):
 
 
 def test_steps_are_learned_while_a_later_one_is_evaluated():
-    """Four at a time, and what is left at the end."""
+    """LEARN_TOGETHER at a time, and the rest at the end."""
     _, drafter, events = logged(150)
     steps = len(drafter.steps) - 1
     assert steps > 3 * LEARN_TOGETHER
-    one_step, lessons = ["draft", "submit", "collect"], ["learn"] * LEARN_TOGETHER
-    several = [*one_step * (LEARN_TOGETHER - 1), "draft", "submit", *lessons, "collect"]
+    one_step, learning = ["draft", "submit", "collect"], ["learn"] * LEARN_TOGETHER
+    several = [*one_step * (LEARN_TOGETHER - 1), "draft", "submit", *learning, "collect"]
     whole, rest = divmod(steps, LEARN_TOGETHER)
     left = 1 + steps - whole * LEARN_TOGETHER
     assert events == [*several * whole, *one_step * rest, *["learn"] * left]
 
 
 def assert_all_was_learned_once(said, drafter):
-    """Whatever was said is what was taught, step by step, in order."""
+    """The drafter learned every emitted token once, step by step, in order."""
     assert [token for step in drafter.steps for token in step.emitted.tolist()] == said
     lasts = [int(step.lasts[0]) for step in drafter.steps]
     assert lasts[:2] == [PROMPT[-1], said[0]][: len(lasts)]
@@ -145,7 +145,7 @@ def test_what_the_prompt_s_own_row_says_is_learned():
 
 
 def test_what_a_step_taught_does_not_change_with_the_history():
-    """A drafter keeps steps until they are saved, and meanwhile the history becomes another."""
+    """A drafter keeps steps until they are saved; meanwhile the history changes."""
     target = ngram()
     drafter = TreeDrafter(perfect_chain(target))
     decode(target, drafter, 20)
@@ -154,8 +154,8 @@ def test_what_a_step_taught_does_not_change_with_the_history():
     assert [[array.tolist() for array in step[1:]] for step in drafter.steps] == kept
 
 
-def test_a_consumer_that_evaluates_something_of_its_own_spoils_no_lesson():
-    """The candidates are those of the step, whatever the context was used for meanwhile."""
+def test_a_consumer_that_evaluates_something_of_its_own_spoils_no_step():
+    """The candidates learned are those of the step, whatever was evaluated meanwhile."""
     plain, _ = decode(ngram(), NoDrafter(), 30)
     target = ngram()
     target.read(PROMPT)

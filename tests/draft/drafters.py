@@ -12,10 +12,11 @@ from aded_edge.draft.calibration import ACCEPTED, EXPECTED, TRUST
 from aded_edge.draft.drafter import AdaptiveDrafter
 from aded_edge.draft.matrix import TrigramMatrix
 from aded_edge.draft.spans import Spans
+from tests.decode.drafts import greedy
 from tests.naive import contents
 from tests.scripted import ScriptedTarget
 
-VOCABULARY = 14  # less than a row's slots, and little enough that contexts come back
+VOCABULARY = 14  # fewer than a row's slots, and few enough that contexts repeat
 ROOM = 1 << 12
 
 
@@ -35,7 +36,7 @@ class Cut(FixedBudget):
 
 
 class Recorder:
-    """Passes on to a drafter, and keeps the steps that it was shown."""
+    """Passes calls on to a drafter, and keeps the steps that it learned from."""
 
     def __init__(self, drafter):
         self.drafter = drafter
@@ -49,12 +50,8 @@ class Recorder:
         self.drafter.learn(step)
 
 
-def greedy(row, logits):
-    return int(logits.argmax())
-
-
 def generate(drafter, prompts, tokens, cut=4, seed=0):
-    """Generates behind each prompt, as `Llama` does; returns the steps."""
+    """Generate after each prompt, as `Llama` does; returns the steps."""
     target = ScriptedTarget.ngram(VOCABULARY, order=3, seed=seed, sharpness=2.0)
     recorder = Recorder(drafter)
     for prompt in prompts:
@@ -73,7 +70,7 @@ prompts = st.lists(
 
 
 def flat(rows):
-    """(context, token) -> weight; the row's total under the token None."""
+    """(context, token) -> weight; a row's total is the weight of the token None."""
     weights = {(c, None): total for c, (total, _, _) in rows.items()}
     return weights | {(c, t): w for c, (_, _, held) in rows.items() for t, w in held.items()}
 
@@ -84,7 +81,7 @@ def outcomes(drafter):
 
 
 def assert_learned_alike(drafter):
-    """What is handed on is what was learned: rows, tokens and outcomes."""
+    """What the drafter hands on is what it learned: rows, tokens and outcomes."""
     student = fresh()
     student.absorb(drafter.take_news().learned())
     assert flat(contents(student.matrix)) == flat(contents(drafter.matrix))

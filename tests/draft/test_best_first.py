@@ -24,7 +24,7 @@ trusts = st.lists(st.sampled_from([0.3, 0.6, 0.9, 1.2]), min_size=8, max_size=8)
 
 
 def assert_likeliest_first(known, context, tree, bounds):
-    """Every node is the likeliest that was open; where the tree ends, none was left."""
+    """Every node is the likeliest open candidate; if the tree is not full, none is left."""
     rules = {**bounds, "least": bounds["least"] * 0.9999}
     most = rules.pop("max_nodes")
     for node in range(len(tree)):
@@ -91,9 +91,13 @@ def test_nothing_is_looked_for_behind_what_is_not_worth_it(texts, context, nodes
     whole = known.draft(context, max_nodes=nodes, **room)
     tree = known.draft(context, max_nodes=nodes, worth=worth, **room)
     above = np.where(whole.parents < 0, 1.0, whole.probs[whole.parents])
-    expected = whole.probs[above >= worth]  # and not the tokens: of equal ones any may be left
+    expected = whole.probs[
+        above >= worth
+    ]  # not the tokens: any of equally likely ones may be left out
     assert tree.probs[: len(expected)].tolist() == expected.tolist()
-    assert len(tree) == len(expected) or len(whole) == nodes, "it is drafted as far as it may be"
+    assert len(tree) == len(expected) or len(whole) == nodes, (
+        "the tree is as large as the bounds allow"
+    )
     assert all(tree.probs[tree.parents[tree.parents >= 0]] >= np.float32(worth))
 
 

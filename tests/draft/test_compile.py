@@ -23,7 +23,7 @@ print(probs[0])
 
 
 def test_a_kernel_is_compiled_anew_when_a_module_that_it_uses_has_changed(tmp_path):
-    """`git pull` changes calibration.py; what estimate.py compiled with the old one is stale."""
+    """After calibration.py changed, kernels of estimate.py that were compiled with it are stale."""
     package = tmp_path / "aded_edge"
     shutil.copytree(
         Path(aded_edge.draft.__file__).parent,

@@ -27,7 +27,7 @@ from tests.naive import contents, ids
 
 
 def teach(matrix, spans, calibration, step):
-    """What one step teaches, told to the references one after another."""
+    """Teach the references what one step teaches a drafter."""
     draft, emitted = step.draft, step.emitted.tolist()
     for parent, token in zip(step.parents.tolist(), emitted, strict=True):
         for node in np.flatnonzero(draft.parents == parent):
@@ -61,7 +61,7 @@ def test_a_step_teaches_matrix_spans_and_calibration(prompts, cut, seed):
         assert counts[[EXPECTED, ACCEPTED], cell].tolist() == pytest.approx(sums, rel=1e-4)
 
 
-#   7 (cell 3) ┬ 8 (cell 5)        1 stands beside 7, and 9 below 8
+#   7 (cell 3) ┬ 8 (cell 5)        1 is a sibling of 7, and 9 a child of 8
 #              └ 4 (cell 6)
 DRAFT = DraftTree(
     ids(7, 1, 8, 4, 9),
@@ -86,7 +86,7 @@ def step(parents, emitted, befores=(), lasts=(), tokens=(), probs=()):
 
 
 def test_nodes_that_were_cut_off_have_an_outcome_too():
-    """Node 0 alone was evaluated and confirmed; then the target said 4, which was cut off."""
+    """Only node 0 was evaluated, and confirmed; then the target chose 4, which was cut off."""
     drafter = fresh()
     drafter.learn(step([-1, 0], [7, 4], [5, 6], [6, 7], [[7], [4]], [[0.5], [0.5]]))
     assert outcomes(drafter) == {3: (0.5, 1), 4: (0.25, 0), 5: (0.5, 0), 6: (0.25, 1)}
@@ -155,7 +155,7 @@ def test_a_drafter_that_trusts_takes_estimates_as_they_are():
 
 @pytest.mark.parametrize("later", [2, 3, 5])
 def test_a_long_copy_is_not_led_astray_by_later_texts_that_share_a_phrase(later):
-    """Inside the text itself its own continuation counts, elsewhere the latest one."""
+    """Within the text its own continuation is drafted, elsewhere the latest one."""
     text = np.arange(100, 200, dtype=np.int32)
     phrase = text[60:68]
     drafter = fresh(max_leaves=1, trusting=True)
@@ -164,7 +164,7 @@ def test_a_long_copy_is_not_led_astray_by_later_texts_that_share_a_phrase(later)
         drafter.read(np.concatenate((ids(10 + n), phrase, ids(7, 6, 5, 4))))
     tree = drafter.draft(text[:59], int(text[59]), 20)
     assert tree.tokens.tolist() == text[60 : 60 + len(tree)].tolist()
-    assert len(tree) > 8, "behind the phrase, too"
+    assert len(tree) > 8, "the draft goes beyond the phrase"
     inside = drafter.draft(text[:67], int(text[67]), 4)
     assert inside.tokens[0] == text[68]
     elsewhere = drafter.draft(np.concatenate((ids(3), phrase[:-1])), int(phrase[-1]), 4)
@@ -214,7 +214,7 @@ def test_a_matrix_and_spans_that_are_given_are_used_though_empty():
 
 
 def test_more_is_drafted_the_second_time():
-    """The point of it all: what the target said once is drafted when it comes again."""
+    """What the target said once is drafted when it says it again."""
     drafter = fresh()
     accepted = []
     for _ in range(3):

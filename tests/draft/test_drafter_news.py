@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from aded_edge.decode.loop import Loop
 from aded_edge.draft.calibration import NEW_EXPECTED
 from aded_edge.draft.matrix import MOST_WEIGHT
-from tests.draft.drafters import ROOM, VOCABULARY, Cut, fresh, generate, greedy, prompts
+from tests.decode.drafts import greedy
+from tests.draft.drafters import ROOM, VOCABULARY, Cut, fresh, generate, prompts
 from tests.draft.reading import copies
 from tests.naive import contents, ids
 from tests.scripted import ScriptedTarget
 
 
 def assert_drafts_alike(one, other):
-    """Behind everything that one of them logged, both draft the same."""
+    """After every context that one of them logged, both draft the same."""
     text = one.spans.tail(ROOM)
     text = text[text >= 0]
     drafted = 0
@@ -63,7 +64,7 @@ def test_what_was_learned_turn_by_turn_adds_up():
 
 @pytest.mark.parametrize("hand_on", [lambda d: d.take_news().learned(), lambda d: d.everything()])
 def test_context_is_counted_once_by_who_absorbs_it(hand_on):
-    """What a prompt goes on from was read before: it stood there once, not twice."""
+    """The context before a prompt was learned before, so it must not be counted twice."""
     teacher, student = fresh(), fresh()
     teacher.read(ids(1, 2, 3, 4))
     teacher.read(ids(1, 2, 3, 4, 5), 4)
@@ -74,7 +75,7 @@ def test_context_is_counted_once_by_who_absorbs_it(hand_on):
 
 
 def test_what_was_learned_later_is_younger_for_who_absorbs_it():
-    """The size bound drops the oldest: each part must not begin its own time."""
+    """The size bound drops the oldest, so the parts must share one order in time."""
     teacher, student = fresh(), fresh()
     for n in range(10):
         teacher.read(ids(20 + n, 21 + n))

@@ -114,7 +114,7 @@ def test_a_habit_is_unlearned_however_old_it_is():
 
 
 def test_a_successor_that_faded_to_nothing_leaves_no_gap():
-    """After 150 halvings a float32 weight is 0; what stands behind it must still be found."""
+    """After 150 halvings a float32 weight is 0; the slots after it must still be found."""
     matrix = filled([([3, 8], 0, 1.0)])
     for _ in range(12):
         matrix.observe(ids(*[3, 9, -1] * 500))

@@ -50,7 +50,7 @@ def test_it_gives_a_tree_within_the_bounds_of_the_paper(texts, max_nodes):
 
 
 def test_it_chooses_among_many_as_the_paper_does():
-    """Where more is known than fits, the search itself decides; 64 nodes are not enough."""
+    """More is known than fits into 64 nodes, so the search decides."""
     chances = 1 / np.arange(1, 31)
     text = np.random.default_rng(0).choice(30, 4000, p=chances / chances.sum())
     matrix = Knowledge([text.tolist()]).matrix
