@@ -1,6 +1,6 @@
-"""Names for the arrays that pass between rooms.
+"""Type names for the arrays that pass between rooms.
 
-Knows dtypes. What an array holds, and its shape, is said where it is used.
+Knows dtypes. Shapes and meanings are documented where an array is used.
 """
 
 from __future__ import annotations

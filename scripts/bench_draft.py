@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Measures drafting and learning without a model: .venv/bin/python scripts/bench_draft.py
 
-The text is made, not found: texts of 500 tokens from a random Markov chain of order 2 over 32,000
-tokens. Behind each pair of tokens the r-th likeliest successor is a token of its own, itself drawn
-by Zipf's law, and r follows Zipf's law with exponent 1.6 (the likeliest of them is taken 44 % of
-the time); every tenth token is drawn by Zipf's law from the whole vocabulary. So frequent pairs
-have many successors, most pairs are rare, and about half of all pairs were never seen before.
+The texts are artificial: 500 tokens each, from a random Markov chain of order 2 over 32,000 tokens.
+Each pair of tokens has its own ranking of successors, drawn by Zipf's law. The rank of the next
+token follows Zipf's law with exponent 1.6, so the first successor is taken 44 % of the time. Every
+tenth token is drawn by Zipf's law from the whole vocabulary. So frequent pairs have many
+successors, most pairs are rare, and about half of all pairs occur for the first time.
 
-Times are wall clock, one thread, kernels compiled beforehand, caches warm from the call before.
+Times are wall clock on one thread, with compiled kernels and with caches warm from the call before.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from aded_edge.arrays import Int32Array
-from aded_edge.draft.best_first import best_first, puct
+from aded_edge.draft.best_first import best_first
 from aded_edge.draft.drafter import AdaptiveDrafter, Step
-from aded_edge.draft.matrix import SLOTS, find
+from aded_edge.draft.matrix import SLOTS, TrigramMatrix, find
+from aded_edge.draft.puct import puct
 
 VOCABULARY = 32_000
 LENGTH = 500
@@ -44,7 +45,7 @@ ROUNDS = 400
 
 
 class Figure(NamedTuple):
-    """One line of the result; a target is a bound that the figure should stay below."""
+    """One line of the result; the figure should stay below `target`."""
 
     name: str
     value: float
@@ -53,7 +54,7 @@ class Figure(NamedTuple):
     spread: str
 
     def __str__(self) -> str:
-        """As printed."""
+        """Return the line as it is printed."""
         line = f"{self.name:42} {self.value:9.3f} {self.unit:3}"
         if self.target is not None:
             met = "met" if self.value < self.target else "MISSED"
@@ -62,13 +63,13 @@ class Figure(NamedTuple):
 
 
 def zipf(n: int, exponent: float) -> npt.NDArray[np.float64]:
-    """Cumulative probabilities of ranks 0..n-1."""
+    """Return the cumulative probabilities of the ranks 0 .. n - 1 by Zipf's law."""
     weights = np.arange(1, n + 1) ** -exponent
     return np.cumsum(weights / weights.sum())
 
 
 def make_texts(count: int, seed: int) -> Int32Array:
-    """Texts as the module says, int32 (count, LENGTH); the chain itself is always the same."""
+    """Make texts as described above, int32 (count, LENGTH); the chain is the same for all seeds."""
     rng = np.random.default_rng(seed)
     words, ranks = zipf(VOCABULARY, 1.0), zipf(RANKS, 1.6)
     texts = np.empty((count, LENGTH), np.int32)
@@ -85,7 +86,7 @@ def make_texts(count: int, seed: int) -> Int32Array:
 
 
 def uniform(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
-    """A number in [0, 1) for each key, always the same (splitmix64)."""
+    """Hash each key to a number in [0, 1) (splitmix64)."""
     h = keys + np.uint64(0x9E3779B97F4A7C15)
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -93,7 +94,7 @@ def uniform(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
 
 
 def _look_up(table: Any, keys: Any) -> int:
-    # The likeliest successor of each context: the row is found and read.
+    # Finds and reads the likeliest successor of each context.
     total = 0
     for key in keys:
         row = find(table, key)
@@ -106,7 +107,7 @@ def _look_up(table: Any, keys: Any) -> int:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Wall clock of one call."""
+    """Return the wall clock seconds of one call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -115,7 +116,7 @@ def seconds_of(work: Callable[[], object]) -> float:
 def timed(
     name: str, calls: Iterable[Callable[[], object]], unit: str, target: float | None
 ) -> Figure:
-    """Median over many calls; the first ones, which compile, do not count."""
+    """Return the median over many calls, without the first ones, which may compile."""
     times = [seconds_of(call) for call in calls][5:]
     scaled = [t * {"s": 1.0, "ms": 1e3, "µs": 1e6}[unit] for t in times]
     worst = f"95 % below {np.quantile(scaled, 0.95):.3f}, worst {max(scaled):.3f} {unit}"
@@ -123,7 +124,7 @@ def timed(
 
 
 def a_step(drafter: AdaptiveDrafter, text: Int32Array, at: int, rng: np.random.Generator) -> Step:
-    """A step with eight evaluated nodes, of which two are confirmed."""
+    """Make a step with eight evaluated nodes, two of them accepted."""
     draft = drafter.draft(text[:at], int(text[at]), 8)
     tokens = text[at + 1 : at + 9]
     befores = np.concatenate((text[at - 1 : at + 1], tokens[:-1]))
@@ -134,33 +135,28 @@ def a_step(drafter: AdaptiveDrafter, text: Int32Array, at: int, rng: np.random.G
     return Step(draft, np.arange(-1, 2, dtype=np.int32), tokens[:3], befores, lasts, top, probs)
 
 
-def measure(tokens: int) -> tuple[list[Figure], dict[str, object]]:
-    """All figures, and what they were measured on."""
-    rng = np.random.default_rng(1)
-    texts = make_texts(tokens // LENGTH, seed=0)
-    drafter = AdaptiveDrafter()
-    start = time.perf_counter()
-    for text in texts:
-        drafter.read(text)
-    reading = time.perf_counter() - start
-    matrix, spans, counts = drafter.matrix, drafter.spans, drafter.calibration.counts
-    megabytes = (matrix.nbytes + spans.nbytes) / 1e6
-
-    pairs = texts[:, :-1].astype(np.int64) << 31 | texts[:, 1:]
-    held = matrix.table.keys[: len(matrix)]
-    keys = rng.choice(held, 1_000_000)
+def look_up_figure(drafter: AdaptiveDrafter, rng: np.random.Generator) -> Figure:
+    """Measure how long one context takes to be found and read, of a million drawn at random."""
+    matrix = drafter.matrix
+    keys = rng.choice(matrix.table.keys[: len(matrix)], 1_000_000)
     look_up: Any = numba.njit(nogil=True)(_look_up)
     look_up(matrix.table, keys[:9])
     lookups = [seconds_of(lambda: look_up(matrix.table, keys)) for _ in range(9)]
-    nanoseconds = [t / len(keys) * 1e6 for t in lookups]
-
-    places = list(
-        zip(
-            rng.integers(len(texts), size=ROUNDS).tolist(),
-            rng.integers(16, LENGTH - 16, ROUNDS).tolist(),
-            strict=True,
-        )
+    microseconds = [t / len(keys) * 1e6 for t in lookups]
+    return Figure(
+        "looking up one context, in a kernel",
+        statistics.median(microseconds),
+        "µs",
+        1.0,
+        f"worst {max(microseconds):.3f} µs of {len(lookups)} rounds of a million",
     )
+
+
+def search_figures(
+    drafter: AdaptiveDrafter, texts: Int32Array, places: list[tuple[int, int]]
+) -> tuple[list[Figure], float]:
+    """Measure searches at places in the texts; also return the share that reached NODES nodes."""
+    matrix, spans, counts = drafter.matrix, drafter.spans, drafter.calibration.counts
     drafted: list[int] = []
 
     def search(text: Int32Array, at: int) -> None:
@@ -179,72 +175,92 @@ def measure(tokens: int) -> tuple[list[Figure], dict[str, object]]:
     def search_puct(text: Int32Array, at: int) -> None:
         puct(matrix.table, int(text[at - 1]), int(text[at]), max_nodes=NODES)
 
-    searches = timed(
-        f"best-first search for {NODES} nodes",
-        (partial(search, texts[n], i) for n, i in places),
-        "µs",
-        100.0,
-    )
-    as_set = timed(
-        "best-first search as the drafter is set",
-        (partial(drafter.draft, texts[n, :i], int(texts[n, i]), NODES) for n, i in places),
-        "µs",
-        None,
-    )
-    paper = timed(
-        f"PUCT search for {NODES} nodes",
-        (partial(search_puct, texts[n], i) for n, i in places),
-        "µs",
-        100.0,
-    )
-    steps = [a_step(drafter, texts[n], i, rng) for n, i in places]
-    fresh = make_texts(ROUNDS, seed=2)
     figures = [
         timed(
-            f"learning a text of {LENGTH} tokens",
-            (partial(drafter.read, text) for text in fresh),
-            "ms",
-            5.0,
-        ),
-        Figure(
-            "looking up one context, in a kernel",
-            statistics.median(nanoseconds),
+            f"best-first search for {NODES} nodes",
+            (partial(search, texts[n], i) for n, i in places),
             "µs",
-            1.0,
-            f"worst {max(nanoseconds):.3f} µs of {len(lookups)} rounds of a million",
+            100.0,
         ),
-        searches,
-        as_set,
-        paper,
         timed(
-            "learning a step: 8 nodes, 3 tokens",
-            (partial(drafter.learn, step) for step in steps),
+            "best-first search as the drafter is set",
+            (partial(drafter.draft, texts[n, :i], int(texts[n, i]), NODES) for n, i in places),
             "µs",
             None,
         ),
-        Figure("memory of matrix and spans", megabytes, "MB", 128.0, ""),
-        Figure("reading all texts", reading, "s", None, ""),
+        timed(
+            f"PUCT search for {NODES} nodes",
+            (partial(search_puct, texts[n], i) for n, i in places),
+            "µs",
+            100.0,
+        ),
     ]
+    return figures, float(np.mean(np.asarray(drafted) == NODES))
+
+
+def learning_figures(drafter: AdaptiveDrafter, steps: list[Step]) -> tuple[Figure, Figure]:
+    """Measure how long the drafter takes to learn a text, and a step."""
+    fresh = make_texts(ROUNDS, seed=2)
+    texts = (partial(drafter.read, text) for text in fresh)
+    learned = (partial(drafter.learn, step) for step in steps)
+    return (
+        timed(f"learning a text of {LENGTH} tokens", texts, "ms", 5.0),
+        timed("learning a step: 8 nodes, 3 tokens", learned, "µs", None),
+    )
+
+
+def exchange_figures(matrix: TrigramMatrix) -> list[Figure]:
+    """Measure how long the matrix takes to be exported, and to be absorbed by an empty one."""
     rows = matrix.export()
     exports = [seconds_of(matrix.export) for _ in range(3)]
     absorbs = [seconds_of(lambda: AdaptiveDrafter().matrix.absorb(rows)) for _ in range(3)]
-    figures += [
+    return [
         Figure("exporting the matrix", statistics.median(exports), "s", None, "of 3"),
         Figure("absorbing it into an empty one", statistics.median(absorbs), "s", None, "of 3"),
+    ]
+
+
+def measure(tokens: int) -> tuple[list[Figure], dict[str, object]]:
+    """Measure all figures; return them and the conditions they were measured under."""
+    rng = np.random.default_rng(1)
+    texts = make_texts(tokens // LENGTH, seed=0)
+    drafter = AdaptiveDrafter()
+    start = time.perf_counter()
+    for text in texts:
+        drafter.read(text)
+    reading = time.perf_counter() - start
+    megabytes = (drafter.matrix.nbytes + drafter.spans.nbytes) / 1e6
+    contexts = len(drafter.matrix)
+    pairs = texts[:, :-1].astype(np.int64) << 31 | texts[:, 1:]
+
+    look_up = look_up_figure(drafter, rng)
+    of_texts = rng.integers(len(texts), size=ROUNDS).tolist()
+    places = list(zip(of_texts, rng.integers(16, LENGTH - 16, ROUNDS).tolist(), strict=True))
+    searches, full = search_figures(drafter, texts, places)
+    steps = [a_step(drafter, texts[n], i, rng) for n, i in places]
+    learning_text, learning_step = learning_figures(drafter, steps)
+    figures = [
+        learning_text,
+        look_up,
+        *searches,
+        learning_step,
+        Figure("memory of matrix and spans", megabytes, "MB", 128.0, ""),
+        Figure("reading all texts", reading, "s", None, ""),
+        *exchange_figures(drafter.matrix),
     ]
     conditions: dict[str, object] = {
         "tokens": texts.size,
         "texts": f"{len(texts)} of {LENGTH} tokens, Markov chain of order 2, "
         f"{VOCABULARY} tokens, Zipf (see the script)",
         "different pairs in them": np.unique(pairs).size,
-        "contexts held": len(held),
-        "full searches": f"{np.mean(np.asarray(drafted) == NODES):.0%} reached {NODES} nodes",
+        "contexts held": contexts,
+        "full searches": f"{full:.0%} reached {NODES} nodes",
     }
     return figures, conditions
 
 
 def processor() -> str:
-    """The processor's name, where the system tells it."""
+    """Return the processor's name if the system gives it, else the architecture."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -252,7 +268,7 @@ def processor() -> str:
 
 
 def main() -> None:
-    """Prints conditions and figures."""
+    """Print conditions and figures."""
     parser = argparse.ArgumentParser(description="Measures drafting and learning without a model.")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures here, too")
     parser.add_argument("--tokens", type=int, default=1_000_000, help="tokens read beforehand")

@@ -10,9 +10,9 @@ from itertools import pairwise
 import numpy as np
 
 from aded_edge.decode.budget import MARGIN
-from aded_edge.draft.best_first import PUCT_DRAFTS, PUCT_ITERATIONS, PUCT_SEARCHED, PUCT_SUCCESSORS
 from aded_edge.draft.calibration import MOST_EXPECTED, PRIOR_TRUST
-from aded_edge.draft.matrix import LEAST_PROB, MOST_WEIGHT, SLOTS
+from aded_edge.draft.matrix import LEAST_PROB, LEAST_TOTAL, MOST_WEIGHT, SLOTS
+from aded_edge.draft.puct import PUCT_DRAFTS, PUCT_ITERATIONS, PUCT_SEARCHED, PUCT_SUCCESSORS
 from aded_edge.draft.spans import SEPARATOR, WAYS
 
 
@@ -49,7 +49,7 @@ class Matrix:
         for context, (total, stamp, slots) in list(self.rows.items()):
             aged = [[token, weight * factor] for token, weight in slots]
             self.rows[context] = [total * factor, stamp, aged]
-            if total * factor < 0.01:
+            if total * factor < LEAST_TOTAL:
                 del self.rows[context]
 
     def absorb(self, other):
@@ -96,7 +96,7 @@ def _give_slot(slots, token, share):
 
 
 def contents(matrix):
-    """The same of a real matrix, through what it exports."""
+    """The same of a `TrigramMatrix`, read from its export."""
     rows, found = matrix.export(), {}
     assert len(set(rows.keys.tolist())) == len(rows.keys), "a context has two rows"
     for key, total, stamp, (start, stop) in zip(
@@ -110,7 +110,7 @@ def contents(matrix):
 
 
 def value(total, age, half_life):
-    """What a row is worth when the matrix is full."""
+    """Value of a row when the matrix is full; the lowest are dropped."""
     return total / 2 ** (age / half_life)
 
 
@@ -132,7 +132,7 @@ class Spans:
         self.read += [True] * len(tokens)
 
     def successors(self, context, length):
-        """What followed the last `length` tokens, latest place first: all places, not WAYS."""
+        """Tokens that followed the last `length` tokens, latest first; not only WAYS of them."""
         oldest = max(len(self.tokens) - self.capacity, 0) + length
         return [
             self.tokens[place]
@@ -204,10 +204,10 @@ def path_to(node, tokens, parents):
     return path
 
 
-def open_candidates(context, tree, size, believe, *, max_leaves, max_depth, least):
-    """(probability, parent, token) of all that may follow the tree's first nodes; best first.
+def open_candidates(context, tree, size, probs_after, *, max_leaves, max_depth, least):
+    """(probability, parent, token) of all candidates behind the first `size` nodes, best first.
 
-    `believe` says how likely each next token is, given a whole context.
+    `probs_after` gives the probability of each next token after a whole context.
     """
     tokens, parents = tree.tokens[:size].tolist(), tree.parents[:size].tolist()
     taken = set(zip(parents, tokens, strict=True))
@@ -218,7 +218,7 @@ def open_candidates(context, tree, size, believe, *, max_leaves, max_depth, leas
         if len(path) == max_depth or (leaves == max_leaves and (parent < 0 or parent in parents)):
             continue
         so_far = float(tree.probs[parent]) if parent >= 0 else 1.0
-        for token, prob in believe((*context, *path)).items():
+        for token, prob in probs_after((*context, *path)).items():
             if so_far * prob >= least and (parent, token) not in taken:
                 queue.append((so_far * prob, parent, token))
     return sorted(queue, reverse=True)
@@ -297,7 +297,7 @@ def paths(parents):
 
 
 def top_candidates(logits, k):
-    """Likeliest tokens of one row, and the least and most that their probabilities may be."""
+    """Likeliest tokens of one row, and lower and upper bounds of their probabilities."""
     logits = logits.astype(np.float64)
     odds = np.exp(logits - logits.max())
     order = np.argsort(-logits, kind="stable")[:k]
@@ -306,7 +306,7 @@ def top_candidates(logits, k):
 
 
 def speed(nodes, probs, seconds):
-    """Expected tokens per plain step's time with that many nodes, in the next measured width."""
+    """Expected tokens in the time of a plain step, at the cost of the next measured width."""
     width = min((w for w in seconds if w > nodes), default=None)
     if width is None:
         return 0.0
@@ -314,9 +314,9 @@ def speed(nodes, probs, seconds):
 
 
 def best_speed(probs, seconds, purse=math.inf):
-    """The best of all trees, plain decoding unless a draft promises the margin.
+    """The best speed of all prefixes of a draft; 1 (plain) unless one promises the margin.
 
-    A draft whose nodes all hang from the root may lose no more than the purse holds.
+    All nodes are children of the root. A draft may risk no more than the purse holds.
     """
 
     def loss(nodes):

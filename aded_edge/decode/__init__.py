@@ -1,1 +1,15 @@
-"""Decoding: what to evaluate (`budget`), what to keep (`accept`), and the step (`loop`)."""
+"""How does one step of decoding go? Draft, budget, evaluate, accept, commit, learn.
+
+Knows trees, logits and costs, and reaches the drafter, the budget and the target by protocols. Does
+not know llama.cpp, text, files, or how a token is chosen.
+
+Other rooms use these names. They are not imported here: `stats` must be importable without Numba.
+
+- `loop`: `Loop` runs the steps; the protocol `Target`; `Choose`, `Stop`, `LEARN_TOGETHER`
+- `budget`: where a draft is cut: `CostBudget`, `FixedBudget`, the protocol `Budget`
+- `cost_curve`: seconds of an evaluation by width: `CostCurve`, `measure`, `WIDTHS`
+- `candidates`: the target's likeliest tokens: `top_candidates`, `CANDIDATES`
+- `stats`: figures of a generation: `Stats`, `Meter`
+
+`accept` (the walk through the tree) is used by the loop only.
+"""

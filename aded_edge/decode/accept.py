@@ -1,7 +1,7 @@
-"""Accept: the target's own choices, followed through the tree.
+"""Accept: follows the target's own choices through the draft tree.
 
-At each node the target chooses its next token as it would without a draft; where a child
-carries that token its logits are already there, and the walk goes on. Each emitted token *is* a
+At each node the target chooses its next token as it would without a draft. If a child carries that
+token, its logits are already evaluated, and the walk continues there. Each emitted token *is* a
 choice of the target, so its distribution is preserved exactly, at every temperature and with
 every sampler and grammar, whatever was drafted.
 
@@ -21,13 +21,13 @@ from aded_edge.draft.tree import ROOT, DraftTree
 class Walk:
     """A walk from the root down the path that the target confirms.
 
-    Iterating gives the rows to choose at (0 = root, i + 1 = node i). After each, `take` must
-    be told the token that was chosen there.
+    Iterating yields the rows at which the target chooses a token (0 = root, i + 1 = node i). Call
+    `take` with the token that was chosen before the next iteration.
 
     Attributes:
         path: the nodes confirmed so far.
-        emitted: the tokens chosen so far: those of the path, and at last one of the target's own.
-        stopped: a stopping criterion ended the generation here.
+        emitted: the tokens chosen so far: those of the path, and at the end the target's own one.
+        stopped: set it to end the walk here (a stopping criterion was met).
     """
 
     def __init__(self, tree: DraftTree) -> None:
@@ -44,11 +44,11 @@ class Walk:
             yield self._next + 1
 
     def take(self, token: int) -> None:
-        """The target chose `token` at the current row."""
+        """Record that the target chose `token` at the current row."""
         assert self._next is not None, "the walk has ended"
         self.emitted.append(token)
         self._next = self._tree.child(self._next, token)
 
     def tokens(self) -> Int32Array:
-        """int32 (n,): the tokens chosen so far."""
+        """Return the tokens chosen so far, int32 (n,)."""
         return np.asarray(self.emitted, np.int32)

@@ -1,14 +1,18 @@
 """The budget: how many draft nodes are worth their evaluation.
 
-Cuts a draft at the width with the most expected tokens per second by the cost curve; zero nodes
-is a normal answer. A rare probe evaluates what seems not worth it, so that the curve and the
-calibration stay true when nothing has been drafted for long, or nothing but drafts.
+Cuts a draft at the width with the most expected tokens per second by the cost curve. Zero nodes
+is a normal answer: then the step is plain decoding. After many plain steps in a row a probe
+evaluates a draft that does not seem to pay, and after many drafts in a row there are plain steps,
+so that the cost curve and the calibration stay up to date.
 
-What drafts may lose is bounded in each answer: they play from a purse, which holds a share of the
-plain steps so far and all that drafts have won. So an answer that cannot be foreseen costs hardly
-more than plain decoding, however short it is, and what is nearly certain needs no purse.
+The purse bounds what drafts may lose in one answer. It is a loss budget, counted in the time of
+plain steps: it starts small, each plain step adds a share, and each draft adds what it won or
+takes what it lost against plain decoding. A draft that would risk more than the purse holds is not
+evaluated. So an answer that cannot be predicted costs hardly more than plain decoding, however
+short it is. Nearly certain drafts need no purse.
 
-Does not know tokens, nor where the probabilities come from.
+Knows probabilities and the cost curve. Does not know tokens, nor where the probabilities come
+from.
 """
 
 from __future__ import annotations
@@ -23,43 +27,51 @@ from aded_edge.draft.tree import ROOT, DraftTree
 from .cost_curve import CostCurve
 
 MARGIN = 1.12
-"""A draft must promise this much over plain decoding: what drafting itself costs, and doubt."""
+"""A draft must promise this many times the speed of plain decoding, because drafting itself takes
+time and the promise is an estimate."""
 
 PURSE = 0.2
-"""Plain steps that drafts may lose at the beginning of an answer ..."""
+"""Content of the purse at the beginning of an answer, in plain steps."""
 
 PURSE_SHARE = 0.05
-"""... and what each plain step adds."""
+"""What each plain step adds to the purse, in plain steps."""
 
 SAFE = 0.02
-"""A draft that may lose no more than this needs no purse."""
+"""A draft is evaluated whatever the purse holds if its expected loss is not above this."""
 
 MOST_PURSE = 8.0
-"""What was won long ago is no reason to lose now."""
+"""Upper bound of the purse, in plain steps, so that a long run of good drafts does not pay for an
+equally long run of bad ones."""
 
 PROBE_SHARE = 0.005
-"""The share of the time that probes may take."""
+"""Share of the time that probes may take."""
 
 PLAIN_EVERY = 256
-"""After so many drafts in a row two steps are plain: width 1 always competes, and the first of
-them still pays for the change of the width."""
+"""After this many drafts in a row two steps are plain, because the cost of width 1 must stay known.
+The first of the two is slower than usual, because the width changes; the second is not."""
 
 _DOUBT = 1.5
-"""A step that seems to cost so much more or less than the curve says was disturbed."""
+"""A measured cost counts as at most this many times what the curve says, and at least its inverse:
+beyond that the step was disturbed."""
 
 _REFRESH = 64
-"""Observations after which it is looked up anew which widths can pay."""
+"""After this many observations the useful widths are computed anew."""
 
 _PROBED = (2, 4, 8)
 """Widths that are probed in turn."""
 
+_AS_FAST = 0.97
+"""Widths with at least this share of the best tokens per second count as equally good, because
+measured costs are noisy."""
+
 
 @kernel
 def _best_nodes(probs: Any, parents: Any, widths: Any, ratios: Any, purse: float) -> int:
+    # Returns the number of nodes with the most expected tokens per second.
     best_nodes = 0
     best_speed = MARGIN
     tokens = 1.0
-    missed = 1.0  # how likely none of the nodes so far is accepted
+    missed = 1.0  # probability that none of the nodes so far is accepted
     nodes = 0
     for i in range(widths.size):
         # A tree that ends between two measured widths pays for the wider one.
@@ -78,65 +90,69 @@ def _best_nodes(probs: Any, parents: Any, widths: Any, ratios: Any, purse: float
 
 
 class Budget(Protocol):
-    """What the loop needs of a budget."""
+    """The budget as the decoding loop uses it."""
 
     @property
     def most_nodes(self) -> int:
-        """The largest draft that is worth searching for."""
+        """Number of nodes of the largest draft that is worth searching for."""
         ...
 
     @property
     def worth(self) -> float:
-        """What follows on a path less likely than this need not be searched for."""
+        """Nodes whose path is less likely than this need no children."""
         ...
 
     @property
     def plain_seconds(self) -> float:
-        """What a plain step costs now, 0 if that is not known."""
+        """Seconds of a plain step as it costs now, 0 if that is not known."""
         ...
 
     def cut(self, tree: DraftTree) -> DraftTree:
-        """The part of the draft that is worth evaluating."""
+        """Return the part of the draft that is worth evaluating."""
         ...
 
     def begin(self) -> None:
-        """An answer begins."""
+        """Begin a new answer."""
         ...
 
     def observe(self, width: int, seconds: float) -> None:
-        """An evaluation of this width took so long."""
+        """Record that an evaluation of this width took so many seconds."""
         ...
 
     def settle(self, width: int, emitted: int) -> None:
-        """An evaluation of this width brought so many tokens."""
+        """Record that a step of this width emitted so many tokens."""
         ...
 
 
 class CostBudget:
-    """Cuts a draft where expected tokens per second are highest."""
+    """Cuts a draft where expected tokens per second are highest, within the purse.
+
+    Args:
+        curve: the cost curve; `observe` keeps it up to date.
+    """
 
     def __init__(self, curve: CostCurve) -> None:
         self.curve = curve
         self.most_nodes, self.worth = self._useful()
-        self._plain_steps = 0  # since anything was drafted
-        self._drafts = 0  # since anything was decoded plainly
+        self._plain_steps = 0  # in a row, up to now
+        self._drafts = 0  # in a row, up to now
         self._probes = [width for width in _PROBED if width in curve.widths]
-        self._probe = 0  # which of them is next
-        self._due = self._until_probe()  # plain steps before it
+        self._probe = 0  # index of the next one
+        self._due = self._until_probe()  # plain steps in a row before the next probe
         self._observed = 0
         self._purse = PURSE
-        self._seconds = 0.0  # that the last evaluation took, if anybody measures
+        self._seconds = 0.0  # of the last evaluation, 0 if evaluations are not timed
 
     @property
     def plain_seconds(self) -> float:
-        """Cost of width 1."""
+        """Seconds of an evaluation of width 1."""
         return self.curve.scale
 
     def cut(self, tree: DraftTree) -> DraftTree:
-        """max over n of (1 + sum of the first n acceptances) / cost(n + 1)."""
+        """Return the nodes that maximise (1 + sum of their probabilities) / cost(nodes + 1)."""
         nodes = 0
-        # Twice `worth` is what the first node must promise at least: mostly that is all there is
-        # to look at.
+        # No draft pays if its first node is less likely than twice `worth`. This is the usual case,
+        # and the kernel need not be called.
         if len(tree) and tree.probs[0] >= 2 * self.worth:
             curve = self.curve
             nodes = _best_nodes(tree.probs, tree.parents, curve.widths, curve.ratios, self._purse)
@@ -153,22 +169,22 @@ class CostBudget:
         return tree.prefix(self._nodes_to_probe(len(tree)))
 
     def begin(self) -> None:
-        """What drafts won in the last answer is not lost in this one."""
+        """Reset the purse, so that drafts do not lose now what they won in the last answer."""
         self._purse = PURSE
 
     def settle(self, width: int, emitted: int) -> None:
-        """Plain steps fill the purse, and so do drafts that win; others empty it."""
+        """Add to the purse after a plain step or a draft that won, take from it after others."""
         if width == 1:
             self._purse += PURSE_SHARE
         else:
-            # What it really cost, as far as that can be true of one step.
+            # The measured cost counts, within the bounds of what is not a disturbance.
             cost = self.curve.ratio(width)
             seen = self._seconds / self.curve.scale if self._seconds else cost
             self._purse += emitted - min(max(seen, cost / _DOUBT), cost * _DOUBT)
         self._purse = min(self._purse, MOST_PURSE)
 
     def observe(self, width: int, seconds: float) -> None:
-        """Keeps the curve up to date."""
+        """Update the cost curve."""
         self.curve.observe(width, seconds)
         self._seconds = seconds
         self._observed += 1
@@ -176,17 +192,17 @@ class CostBudget:
             self.most_nodes, self.worth = self._useful()
 
     def _useful(self) -> tuple[int, float]:
-        # Probabilities never rise along a draft. So a width that costs more a token than a
-        # narrower one, even if all is accepted, is never the best; nor does it pay to search
-        # for its nodes. Costs that are within their noise count as equal.
+        # Returns `most_nodes` and `worth`. Probabilities never rise along a draft. So a width that
+        # costs more per token than a narrower one, even if all its nodes are accepted, is never the
+        # best, and its additional nodes need not be searched for.
         widths, ratios = self.curve.widths, self.curve.ratios
         speeds = widths / ratios
-        most = int(widths[np.flatnonzero(speeds >= 0.97 * speeds.max())[-1]]) - 1
+        most = int(widths[np.flatnonzero(speeds >= _AS_FAST * speeds.max())[-1]]) - 1
         if len(widths) == 1:
             return 0, 1.0
-        most = max(most, 1)  # where nothing pays there is still a probe now and then
-        # A draft of n nodes, none of them likelier than p, pays if p is at least this. Behind
-        # likelier nodes half of it may still be worth a place.
+        most = max(most, 1)  # even if no width pays, one node is drafted for the probes
+        # If no node of a draft of n nodes is likelier than p, it pays only if p is at least this.
+        # Behind likelier nodes a node with half of it may still pay.
         needed = (MARGIN * ratios[1:] - 1.0) / (widths[1:] - 1)
         return most, 0.5 * float(needed.min())
 
@@ -195,7 +211,7 @@ class CostBudget:
             return 0
         nodes = self._probes[self._probe] - 1
         self._probe = (self._probe + 1) % len(self._probes)
-        if drafted < nodes:  # the next width, then
+        if drafted < nodes:  # too few nodes for this width, so the next one is tried
             return 0
         self._plain_steps = 0
         self._due = self._until_probe()
@@ -209,7 +225,12 @@ class CostBudget:
 
 
 class FixedBudget:
-    """Takes every draft whole, whatever it costs: the paper's setting."""
+    """Evaluates every draft whole, whatever it costs, as the paper does.
+
+    Args:
+        most_nodes: number of nodes of the largest draft.
+        plain_seconds: seconds of a plain step, 0 if that is not known.
+    """
 
     def __init__(self, most_nodes: int, plain_seconds: float = 0.0) -> None:
         self._most = most_nodes
@@ -218,18 +239,18 @@ class FixedBudget:
 
     @property
     def most_nodes(self) -> int:
-        """As given."""
+        """Number of nodes, as given."""
         return self._most
 
     def cut(self, tree: DraftTree) -> DraftTree:
-        """The tree itself."""
+        """Return the tree itself."""
         return tree
 
     def begin(self) -> None:
-        """Nothing changes."""
+        """Do nothing."""
 
     def observe(self, width: int, seconds: float) -> None:
-        """Nothing to learn."""
+        """Do nothing."""
 
     def settle(self, width: int, emitted: int) -> None:
-        """Nothing to learn."""
+        """Do nothing."""

@@ -1,6 +1,6 @@
-"""The likeliest next tokens in a row of logits, in one pass.
+"""Candidates: the likeliest next tokens of rows of logits.
 
-Knows logits. Does not know what they are used for.
+Knows logits. Does not know what the candidates are used for.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ CANDIDATES = 8
 """Candidates kept per row."""
 
 _LANES = 2048
-"""Scratch of a fixed size, whatever the vocabulary; large enough that most lanes hold nothing."""
+"""Lanes into which a row is divided: few enough for a small scratch array at every size of the
+vocabulary, and so many that most lanes hold no candidate and are skipped."""
 
 _NEGLIGIBLE = 8.0
-"""What is less likely than exp(-8) of the best does not enter the sum."""
+"""Tokens less likely than exp(-8) times the best are left out of the sum of probabilities."""
 
 
 def _lane_max(row: Any, lanes: Any) -> None:
-    # Lane i holds tokens i, i + n, i + 2n, ...: laid out so, the compiler makes it vector code.
+    # Writes the maximum of each lane. Lane i holds the tokens i, i + n, i + 2n, ...: neighbouring
+    # lanes are neighbouring logits, so the compiler can use vector instructions.
     n = lanes.size
     stripes = row[: row.size // n * n].reshape(-1, n)
     lanes[:] = stripes[0]
@@ -32,12 +34,14 @@ def _lane_max(row: Any, lanes: Any) -> None:
             lanes[i] = max(lanes[i], stripes[j, i])
 
 
+# Vector instructions need the promise that there are no NaNs and that -0 may stand for 0.
 _lane_max = compiled(_lane_max, fastmath={"nnan", "nsz"})
 
 
 @kernel
 def _offer(tokens: Any, values: Any, held: int, token: int, value: float) -> int:
-    # Keeps the largest values, equal ones in order of token id; returns how many are held.
+    # Inserts a token into a list of the largest values, equal ones in order of token id. Returns
+    # how many the list holds.
     k = tokens.size
     if held == k:
         if value < values[k - 1] or (value == values[k - 1] and token > tokens[k - 1]):
@@ -73,7 +77,7 @@ def _top(logits: Any, tokens: Any, probs: Any) -> None:
         held = 0
         total = 0.0
         for i in range(n + 1):
-            # The lanes, and then what is left behind the last whole stripe.
+            # First each lane; last (i == n) the tokens behind the last whole stripe.
             first, step, most = (i, n, lanes[i]) if i < n else (whole, 1, best)
             if most < best - _NEGLIGIBLE and (
                 held == tokens.shape[1] and most < probs[r, held - 1]
@@ -90,15 +94,16 @@ def _top(logits: Any, tokens: Any, probs: Any) -> None:
 
 
 def top_candidates(logits: Float32Array, k: int = CANDIDATES) -> tuple[Int32Array, Float32Array]:
-    """The k likeliest tokens of each row, likeliest first, and their probabilities.
+    """Find the k likeliest tokens of each row, likeliest first, and their probabilities.
 
     Args:
-        logits: float32 (rows, n_vocab), C-contiguous, not NaN.
-        k: how many; at most n_vocab.
+        logits: float32 (rows, n_vocab), C-contiguous, without NaN.
+        k: number of tokens; reduced to n_vocab if larger.
 
     Returns:
         tokens int32 (rows, k) and probs float32 (rows, k); equal logits in order of token id.
-        Probabilities leave out tokens less likely than exp(-8) of the best.
+        The sum that probabilities are divided by leaves out tokens that are less likely than
+        exp(-8) times the best.
     """
     k = min(k, logits.shape[1])
     tokens = np.empty((len(logits), k), np.int32)

@@ -1,9 +1,9 @@
-"""The cost curve: seconds of one evaluation by width, measured, and followed from the steps.
+"""The cost curve: seconds of one evaluation by width, measured first, then updated by each step.
 
-It is kept as measured, width by width: kernels take rows in groups, so it is a staircase, and a
-line through it would be wrong everywhere.
+It is kept as measured, width by width. llama.cpp's kernels take rows in groups, so the curve is a
+staircase, and a line fitted through it would be wrong everywhere.
 
-Knows widths and seconds. Does not know drafts, nor what is done with the costs.
+Knows widths and seconds. Does not know drafts, nor what the costs are used for.
 """
 
 from __future__ import annotations
@@ -16,38 +16,42 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64)
-"""Widths that are measured. Only these are chosen: between them nothing is guessed."""
+"""Widths that are measured. A draft between two of them is charged the cost of the wider one."""
 
 NARROW = 16
-"""Widths up to this one are always measured."""
+"""Widths up to this one are always measured, however long it takes."""
 
 _STEP_DOWN = 1.4
-"""The most that a width can cost in terms of a wider one; 1.25 was seen."""
+"""Upper bound for cost(width) / cost(any wider width). A larger ratio means that the measurement of
+the narrower width was disturbed. The largest genuine ratio seen was 1.25."""
 
 _RECENT = 31
-"""Steps whose median is the machine's speed now: half of them notice a slowdown, or its end."""
+"""The machine's speed is the median of this many latest steps, so half as many steps are enough to
+notice a slowdown, or its end."""
 
 _HELD = 9
-"""Latest comparisons of each width with width 1 whose median is its place on the staircase."""
+"""The cost ratio of a width is the median of this many latest comparisons with width 1."""
 
 _NEAR = 8
-"""Steps of two widths are compared if no more than so many lie between them."""
+"""A step is compared with a plain step if at most this many steps lie between them."""
 
 _USES = 2
-"""Comparisons of one width with the same plain step: a disturbed one must not decide alone."""
+"""A width is compared with the same plain step at most this often, so that one disturbed step does
+not decide alone."""
 
 _MEMORY = 512
-"""Observations after which one of a width's comparisons gives way to the first measurement."""
+"""A width that was not evaluated for this many steps forgets one comparison; the first measurement
+takes its place."""
 
 
 class CostCurve:
     """Seconds of one evaluation, by width.
 
-    Kept as the machine's speed now (`scale`) and the staircase relative to it. Another process or
-    a hot chip slows all widths alike, and that must not look like a change of the staircase,
-    which alone decides how wide to draft. So a width is only compared with plain steps close by.
-    Both are medians, so a hiccup changes nothing; a slowdown is noticed after 16 steps, and
-    forgotten 16 steps after it ends.
+    Kept as the machine's speed now (`scale`) and the cost of each width relative to width 1
+    (`ratios`). Another process or a hot chip slows all widths alike. This must not change the
+    ratios, which alone decide how wide to draft, so a width is only compared with plain steps close
+    to it in time. Both are medians, so a few disturbed steps change nothing. A slowdown is noticed
+    after 16 steps, and forgotten 16 steps after it ends.
 
     Args:
         seconds: width -> seconds; width 1 is required.
@@ -56,50 +60,60 @@ class CostCurve:
         scale: seconds of one evaluation of width 1.
         widths: int64 (n,), rising.
         ratios: float64 (n,), cost relative to width 1.
-        observed: steps seen so far.
+        observed: number of steps so far.
+
+    Raises:
+        ValueError: width 1 is missing, or a time is not positive.
     """
 
     def __init__(self, seconds: Mapping[int, float]) -> None:
         if 1 not in seconds or any(s <= 0 for s in seconds.values()):
-            raise ValueError(f"a cost curve needs positive seconds and a width 1: {dict(seconds)}")
+            raise ValueError(
+                f"a cost curve needs seconds above 0 and an entry for width 1, not {dict(seconds)}"
+            )
         self.scale = float(seconds[1])
         self.widths = np.asarray(sorted(seconds), np.int64)
         self.ratios = np.asarray([seconds[w] / self.scale for w in sorted(seconds)])
         self.observed = 0
-        # All in logarithms of seconds.
+        # All times and ratios below are logarithms, except those of `_before`.
         self._measured: list[float] = np.log(self.ratios).tolist()
         self._held = [deque([ratio] * _HELD, _HELD) for ratio in self._measured]
         self._held_at = [0] * len(self._held)
         self._speeds = deque([math.log(self.scale)] * _RECENT, _RECENT)
-        self._plain, self._plain_at = 0.0, -_NEAR  # the last plain step, and when it was
-        self._uses: Counter[int] = Counter()  # comparisons with it, by place
-        self._waiting: dict[int, tuple[float, int]] = {}  # steps without a plain one before them
+        self._plain, self._plain_at = 0.0, -_NEAR  # the last plain step: its time and number
+        self._uses: Counter[int] = Counter()  # comparisons with that plain step, by place
+        self._waiting: dict[int, tuple[float, int]] = {}  # steps to compare with the next plain one
         self._before = (1, 0.0)  # the last step's width and seconds
-        self._places = {int(w): place for place, w in enumerate(self.widths)}
+        self._places = {int(w): place for place, w in enumerate(self.widths)}  # width -> index
 
     def ratio(self, width: int) -> float:
-        """Cost relative to width 1 of the next width that is measured, or of the widest."""
+        """Return the cost relative to width 1.
+
+        Args:
+            width: a width that was not measured costs what the next wider one does, or the widest.
+        """
         place = min(int(np.searchsorted(self.widths, width)), len(self.widths) - 1)
         return float(self.ratios[place])
 
     def seconds(self) -> dict[int, float]:
-        """Width -> seconds, as it stands now."""
+        """Return width -> seconds, as the machine is now."""
         return {width: self.scale * float(self.ratios[i]) for width, i in self._places.items()}
 
     def settled(self) -> dict[int, float]:
-        """Width -> seconds, half-way from what was measured to what was seen since.
+        """Return width -> seconds for the next process to begin with.
 
-        What to keep for the next process: a slow hour counts half, and a first measurement that
-        was disturbed is mended in a few sessions.
+        The ratios lie half-way (as factors) between the first measurement and the steps since. So
+        a slow hour counts half, and a disturbed first measurement is corrected within a few
+        sessions.
         """
         halfway = np.exp((np.asarray(self._measured) + np.log(self.ratios)) / 2)
         return {width: self.scale * float(halfway[i]) for width, i in self._places.items()}
 
     def observe(self, width: int, seconds: float) -> None:
-        """A step of this width took so long. Unmeasured widths teach nothing.
+        """Record that a step of this width took so many seconds; unmeasured widths are ignored.
 
-        llama.cpp builds its graph anew when the width changes. So a plain step behind a draft
-        takes longer for the draft's sake, and that is counted as the draft's.
+        llama.cpp builds its graph anew when the width changes. So a plain step after a draft takes
+        longer, and the additional time is added to the cost of the draft.
         """
         (before, spent), self._before = self._before, (width, seconds)
         if before > 1:
@@ -142,32 +156,34 @@ class CostCurve:
         self.ratios[place] = math.exp(_median(self._held[place]))
 
     def _remind(self) -> None:
-        # What a slow phase did to a width must not keep it from ever being tried again.
+        # A width that became expensive in a slow phase is not evaluated any more, so no step could
+        # correct its cost.
         for place, at in enumerate(self._held_at):
             if place > 0 and self.observed - at >= _MEMORY:
                 self._hold(place, self._measured[place])
 
 
 def _median(values: deque[float]) -> float:
-    return sorted(values)[len(values) // 2]  # of an odd number
+    return sorted(values)[len(values) // 2]  # their number is odd
 
 
 def measure(
     evaluate: Callable[[int], object], most: int, seconds: float, rounds: int = 3
 ) -> CostCurve:
-    """Measures the curve in rounds through the widths, until the time is spent.
+    """Measure the curve in rounds through the widths, until the time is spent.
 
-    The fastest round counts: whatever else the machine does can only add to a time. A wider
-    evaluation never costs less than a plain one, so neither does the curve say so. Narrow widths
-    come first and twice as often, because most decisions are about them. Each is measured between
-    plain ones, as most drafts stand: both changes of the width cost something.
+    The fastest round counts, because other work of the machine can only add to a time. A wider
+    evaluation never costs less than a plain one, so lower measurements are raised to it. Narrow
+    widths come first and twice as often, because most decisions are about them. Each width is
+    measured between plain evaluations, because most drafts lie between plain steps and both
+    changes of the width take time.
 
     Args:
         evaluate: evaluates a chain of the given width and waits for the result.
-        most: the widest evaluation possible.
+        most: largest width that can be evaluated.
         seconds: time to spend. Widths up to NARROW are always measured once; on a slow model the
             wider ones may be left out.
-        rounds: the most rounds.
+        rounds: largest number of rounds.
     """
     times: dict[int, list[float]] = {1: []}
 
@@ -176,7 +192,7 @@ def measure(
         evaluate(width)
         return time.perf_counter() - began
 
-    evaluate(1)  # the first evaluation of a context allocates
+    evaluate(1)  # not timed: the first evaluation of a context allocates memory
     start = time.perf_counter()
     narrow = [width for width in WIDTHS if 1 < width <= min(most, NARROW)]
     wide = [width for width in WIDTHS if NARROW < width <= most]
@@ -192,8 +208,8 @@ def measure(
 
 
 def _plausible(fastest: dict[int, float]) -> dict[int, float]:
-    # Kernels take rows in groups, so a wider batch can cost a little less, but not half: such a
-    # step down means that the narrower one was disturbed in every round.
+    # Kernels take rows in groups, so a wider batch can cost a little less than a narrower one, but
+    # not much less: then the narrower one was disturbed in every round.
     curve, wider = {}, float("inf")
     for width in sorted(fastest, reverse=True):
         curve[width] = min(fastest[width], _STEP_DOWN * wider)

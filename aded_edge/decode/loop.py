@@ -1,7 +1,8 @@
 """The loop: draft -> budget -> evaluate -> accept -> commit -> learn.
 
-Joins a drafter, a budget and a target, and knows each only by its protocol. Does not know
-llama.cpp, files, text, or where a choice comes from.
+Joins a drafter, a budget and a target, and knows each only by its protocol: `Drafter`
+(`aded_edge.draft.drafter`), `Budget` (`budget.py`) and `Target` (here). Does not know llama.cpp,
+files, text, or how a token is chosen.
 """
 
 from __future__ import annotations
@@ -21,74 +22,86 @@ from .candidates import CANDIDATES, top_candidates
 from .stats import Meter
 
 Choose = Callable[[int, Float32Array], int]
-"""The target's choice behind a row: (row, its logits) -> token. Called once per token emitted."""
+"""The target's choice of the next token: (row, its logits) -> token. Called once for each emitted
+token; the logits are float32 (n_vocab,)."""
 
 Stop = Callable[[Int32Array, Float32Array], bool]
-"""(history, logits behind it) -> end here, without the token that was just chosen."""
+"""A stopping criterion: (history, logits of the next token) -> whether the generation ends here,
+without the token that was just chosen."""
 
 
 class Target(Protocol):
-    """The model that decides. `row` is where the logits behind the history lie."""
+    """The model that decides, as the decoding loop uses it.
+
+    Attributes:
+        row: row of the last evaluation that holds the logits of the token after the history.
+    """
 
     row: int
 
     @property
     def history(self) -> Int32Array:
-        """int32 (n,): the evaluated tokens."""
+        """The evaluated tokens, int32 (n,)."""
         ...
 
     @property
     def max_nodes(self) -> int:
-        """How many draft nodes the next evaluation can take."""
+        """Largest number of draft nodes that the next evaluation can hold."""
         ...
 
     @property
     def ticket(self) -> int:
-        """Number of the evaluation that waits to be settled, 0 when none does."""
+        """Number of the evaluation that is not settled yet, 0 if there is none."""
         ...
 
     def submit(self, root: int, tokens: Int32Array, parents: Int32Array) -> None:
-        """Starts the evaluation of the root and a draft; a GPU goes on with it by itself."""
+        """Start to evaluate the root and a draft; a GPU works on while this returns."""
         ...
 
     def collect(self) -> Float32Array:
-        """Waits for it: logits float32 (n + 1, n_vocab) behind the root and each node."""
+        """Wait for the evaluation; return the logits of the root and each node.
+
+        Returns:
+            float32 (n + 1, n_vocab): logits of the token after the root (row 0) and after node i
+            (row i + 1).
+        """
         ...
 
     def advance(self, row: int) -> None:
-        """The history grows by the token of `row`."""
+        """Append the token of `row` to the history."""
         ...
 
     def settle(self) -> None:
-        """Keeps what is in the history, drops all other nodes."""
+        """Keep the evaluated tokens that are in the history, drop all other nodes."""
         ...
 
     def rewind(self, length: int) -> None:
-        """Cuts the history back to its first `length` tokens."""
+        """Cut the history back to its first `length` tokens."""
         ...
 
     def logits(self) -> Float32Array:
-        """float32 (n_vocab,): logits behind the history."""
+        """Return the logits of the token after the history, float32 (n_vocab,)."""
         ...
 
 
-LESSONS = 4
-"""Steps that are learned from together: after an evaluation every cache is cold, and the first
-lesson costs as much as the next three. To know a little later costs nothing (NOTES.md)."""
+LEARN_TOGETHER = 4
+"""Number of steps that are learned from together. After an evaluation the CPU's caches are cold, so
+the first of them takes as long as the next three; learning a few steps later loses nothing
+(NOTES.md)."""
 
 
 class Loop:
-    """Decodes behind an evaluated history.
+    """Generates tokens after an evaluated history.
 
     Args:
-        target: what decides.
-        drafter: what proposes, and learns.
-        budget: what chooses the width.
-        candidates: how many of the target's likeliest tokens the drafter learns at every evaluated
-            row; 0 for none.
+        target: decides every token.
+        drafter: drafts continuations, and learns from each step.
+        budget: chooses the width of each evaluation.
+        candidates: number of the target's likeliest tokens that the drafter learns at every
+            evaluated row; 0 for none.
 
     Attributes:
-        meter: the figures of the generation that runs, or ran last.
+        meter: the figures of the current generation, or of the last one.
     """
 
     def __init__(
@@ -99,26 +112,33 @@ class Loop:
         self.budget = budget
         self.meter = Meter()
         self._candidates = candidates
-        self._lessons: list[Step] = []
+        self._unlearned: list[Step] = []
 
     def run(
         self, choose: Choose, stop: Stop | None = None, meter: Meter | None = None
     ) -> Generator[int, Sequence[int] | None, None]:
-        """Yields the target's tokens without end; tokens sent in are forced behind the last.
+        """Yield the target's tokens without end.
 
-        Closing it at any yield leaves history and KV in agreement: the history then holds all
-        tokens yielded but the last, as in plain decoding.
+        Tokens that are sent in (`generator.send`) are evaluated after the last token yielded, and
+        the generation continues after them. Closing the generator at any yield leaves history and
+        KV cache in agreement: the history then holds all tokens yielded but the last, as in plain
+        decoding.
+
+        Args:
+            choose: the target's choice of each token.
+            stop: ends the generation when it returns True.
+            meter: collects the figures; a new one if left out.
         """
         target = self.target
         self.meter = meter = meter or Meter()
         meter.resume()
         self.budget.begin()
-        # The prompt's evaluation is a step without a draft.
+        # The evaluation of the prompt counts as a step without a draft.
         draft, walk, logits = DraftTree.empty(), Walk(DraftTree.empty()), target.logits()
-        last = target.history[-1:].copy()  # a step may be kept longer than this history
-        known = self._known(target.history[:-1], last, _NOTHING, logits[np.newaxis])
+        last = target.history[-1:].copy()  # the step may be kept after the history has changed
+        top = self._top(target.history[:-1], last, _NOTHING, logits[np.newaxis])
         forced = yield from self._choose(meter, walk, target.row, logits, choose, stop)
-        self._teach(draft, walk, known)
+        self._note(draft, walk, top)
         try:
             while not walk.stopped:
                 root = self._force(walk.emitted[-1], forced)
@@ -127,7 +147,7 @@ class Loop:
                 meter.lap("drafting")
                 logits = self._evaluate(meter, root, tree)
                 rows = np.asarray([root, *tree.tokens], np.int32)
-                known = self._known(target.history, rows, tree.parents, logits)
+                top = self._top(target.history, rows, tree.parents, logits)
                 meter.lap("learning")
                 walk = Walk(tree)
                 try:
@@ -135,7 +155,7 @@ class Loop:
                 finally:
                     target.settle()  # commit
                     meter.lap("accepting")
-                    self._teach(draft, walk, known)
+                    self._note(draft, walk, top)
                     accepted, emitted = len(walk.path), len(walk.emitted)
                     self.budget.settle(len(tree) + 1, emitted)
                     meter.step(len(tree), accepted, emitted, self.budget.plain_seconds)
@@ -149,7 +169,7 @@ class Loop:
     def _evaluate(self, meter: Meter, root: int, tree: DraftTree) -> Float32Array:
         self.target.submit(root, tree.tokens, tree.parents)
         seconds = meter.lap("evaluating")
-        self._learn(least=LESSONS)  # while a GPU evaluates
+        self._learn(least=LEARN_TOGETHER)  # while a GPU evaluates
         meter.lap("learning")
         logits = self.target.collect()
         self.budget.observe(len(tree) + 1, seconds + meter.lap("evaluating"))
@@ -186,11 +206,12 @@ class Loop:
         forced = yield token
         meter.resume()
         if len(self.target.history) > length:
-            self.target.rewind(length)  # the consumer evaluated something of its own meanwhile
+            self.target.rewind(length)  # the consumer has evaluated tokens of its own meanwhile
         return None if forced is None else list(forced)
 
     def _force(self, token: int, forced: Sequence[int] | None) -> int:
-        # All but the last of them are evaluated one by one: rare, and simple is enough.
+        # Evaluates `token` and the forced ones, and returns the last of them as the next root. One
+        # by one, because this is rare.
         tokens = [token, *(forced or ())]
         for earlier in tokens[:-1]:
             self.target.submit(earlier, _NOTHING, _NOTHING)
@@ -199,36 +220,35 @@ class Loop:
             self.target.settle()
         return tokens[-1]
 
-    def _teach(self, draft: DraftTree, walk: Walk, known: _Known) -> None:
+    def _note(self, draft: DraftTree, walk: Walk, top: _Top) -> None:
         emitted = walk.tokens()
         parents = np.asarray([ROOT, *walk.path][: len(emitted)], np.int32)
-        self._lessons.append(Step(draft, parents, emitted, *known))
+        self._unlearned.append(Step(draft, parents, emitted, *top))
 
     def _learn(self, least: int) -> None:
-        if len(self._lessons) >= least:
-            lessons, self._lessons = self._lessons, []
-            for lesson in lessons:
-                self.drafter.learn(lesson)
+        if len(self._unlearned) >= least:
+            steps, self._unlearned = self._unlearned, []
+            for step in steps:
+                self.drafter.learn(step)
 
-    def _known(
+    def _top(
         self, history: Int32Array, tokens: Int32Array, parents: Int32Array, logits: Float32Array
-    ) -> _Known:
-        """What the target says at each evaluated row: context, likeliest tokens, probabilities.
-
-        Taken at once, because the logits are gone with the next evaluation, whoever starts it.
-        """
+    ) -> _Top:
+        # Taken before tokens are yielded: the consumer may start another evaluation, which
+        # overwrites the logits.
         if not self._candidates:
-            return _NOTHING_KNOWN
+            return _NO_TOP
         befores = np.full(1, history[-1] if len(history) else -1, np.int32)
         if len(parents):
             befores = np.concatenate((befores, tokens[parents + 1]))
         return befores, tokens, *top_candidates(logits, self._candidates)
 
 
-_Known = tuple[Int32Array, Int32Array, Int32Array, Float32Array]
+_Top = tuple[Int32Array, Int32Array, Int32Array, Float32Array]
+"""Contexts and the target's likeliest tokens at each evaluated row: the last four of a `Step`."""
 
 _NOTHING = np.empty(0, np.int32)
-_NOTHING_KNOWN: _Known = (
+_NO_TOP: _Top = (
     _NOTHING,
     _NOTHING,
     np.empty((0, 1), np.int32),

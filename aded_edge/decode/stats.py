@@ -1,6 +1,6 @@
-"""What a generation did: counts and seconds.
+"""Stats: counts and seconds of a generation.
 
-Knows numbers only. Seconds leave out the time that the consumer of the tokens took.
+Knows numbers only. The seconds leave out the time that the consumer of the tokens takes.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ class Stats:
     """Figures of the last generation; `cumulative` holds those of all generations together.
 
     Attributes:
-        prompt_tokens: tokens of the prompt, those whose KV was reused included.
-        tokens: tokens generated; the first of them comes from the prompt's own evaluation.
-        steps: evaluations behind the prompt.
+        prompt_tokens: tokens of the prompt, including those whose KV cache was reused.
+        tokens: tokens generated; the first of them comes from the evaluation of the prompt.
+        steps: evaluations after the prompt.
         drafted: draft nodes evaluated.
         accepted: draft tokens that the target confirmed.
-        seconds_prompt: time to evaluate what was new in the prompt.
-        seconds: time of the steps, the consumer's own time left out.
-        seconds_drafting, seconds_evaluating, seconds_accepting, seconds_learning: its parts.
-        seconds_plain: what the tokens of the steps would have cost without drafts, by the
+        seconds_prompt: time to evaluate the tokens of the prompt whose KV cache was not reused.
+        seconds: time of the steps, without the consumer's own time.
+        seconds_drafting, seconds_evaluating, seconds_accepting, seconds_learning: parts of
+            `seconds`.
+        seconds_plain: time that the tokens of the steps would have taken without drafts, by the
             measured cost curve; 0 without a curve.
-        plain_because: why nothing could be drafted, None where it could.
+        plain_because: why drafting is not possible here, None if it is.
         cumulative: the figures of all generations, None in the cumulative ones themselves.
     """
 
@@ -45,7 +46,7 @@ class Stats:
 
     @property
     def mat(self) -> float:
-        """Mean accepted tokens per step, bonus included; plain decoding = 1.0."""
+        """Mean accepted tokens per step, including the bonus token; 1.0 in plain decoding."""
         return 1.0 + self.accepted / self.steps if self.steps else 1.0
 
     @property
@@ -55,13 +56,13 @@ class Stats:
 
     @property
     def predicted_speedup(self) -> float | None:
-        """How much faster than plain decoding, by the measured cost curve; None without one."""
+        """Speed relative to plain decoding by the measured cost curve, None without a curve."""
         if self.seconds <= 0 or self.seconds_plain <= 0:
             return None
         return self.seconds_plain / self.seconds
 
     def plus(self, other: Stats) -> Stats:
-        """Sums of all counts and seconds."""
+        """Return the sums of all counts and seconds."""
         sums = {
             f.name: getattr(self, f.name) + getattr(other, f.name)
             for f in fields(self)
@@ -70,7 +71,7 @@ class Stats:
         return Stats(**sums)
 
     def after(self, earlier: Stats) -> Stats:
-        """These figures, with the cumulative ones of `earlier` carried on."""
+        """Return these figures, added to the cumulative ones of `earlier`."""
         total = self.plus(earlier.cumulative or Stats())
         return replace(self, cumulative=replace(total, plain_because=self.plain_because))
 
@@ -85,18 +86,18 @@ class Meter:
         self._since = 0.0
 
     def resume(self) -> None:
-        """The consumer has given control back: time counts again from here."""
+        """Start the clock again; call it when the consumer returns control."""
         self._since = time.perf_counter()
 
     def lap(self, phase: str) -> float:
-        """The time since the last lap went into `phase`; returns it in seconds."""
+        """Add the time since the last lap to `phase`, and return it in seconds."""
         now = time.perf_counter()
         lap, self._since = now - self._since, now
         self.seconds[phase] += lap
         return lap
 
     def step(self, drafted: int, accepted: int, emitted: int, plain_seconds: float) -> None:
-        """A step has ended; a plain one takes `plain_seconds` for each token."""
+        """Count a step that has ended; `plain_seconds` is the time of one plain step."""
         self.steps += 1
         self.drafted += drafted
         self.accepted += accepted
@@ -105,7 +106,7 @@ class Meter:
     def stats(
         self, prompt_tokens: int = 0, seconds_prompt: float = 0.0, plain_because: str | None = None
     ) -> Stats:
-        """The figures so far."""
+        """Return the figures so far."""
         seconds = self.seconds
         return Stats(
             prompt_tokens=prompt_tokens,

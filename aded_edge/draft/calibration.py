@@ -1,11 +1,12 @@
-"""What an estimate is worth: how often the target really chose what was estimated at p.
+"""Calibration: how often the target really chose a token that was estimated at p.
 
-Raw estimates are over-confident on a cold matrix and differ by kind of evidence: a copied span
-of eight tokens that says 0.7 is not a tri-gram seen once that says 0.7. Each kind is a cell with
-a trust, the factor by which its estimates are multiplied. Cells start pessimistic: width must
-be earned.
+Raw estimates are too high while the matrix is cold, and they differ by kind of evidence: an
+estimate of 0.7 means more behind a copied span of eight tokens than behind a tri-gram seen once.
+So estimates are sorted into cells by length of the context, weight of evidence and height, and
+each cell has a trust: the factor by which its estimates are multiplied. A cell starts below 1, so
+that a new matrix drafts little until its estimates have proved right.
 
-Knows cells and counts. Does not know what the evidence was, nor what a node costs.
+Knows cells and counts. Does not know where an estimate comes from, nor what a node costs.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from aded_edge.arrays import Float32Array
 from .compile import kernel
 
 LENGTH_KINDS = 8
-"""Longest context that matched: 1, 2, 3, 4, 6, 8, 16, 32 tokens."""
+"""Kinds of the longest context that matched: 1, 2, 3, 4, 6, 8, 16 or 32 tokens."""
 
 EVIDENCE_KINDS = 4
-"""How much was seen in it: next to nothing, little, some, a lot."""
+"""Kinds of the weight seen in that context: next to nothing, little, some, much."""
 
 BANDS = 8
 """Bands of the raw estimate."""
@@ -30,22 +31,27 @@ BANDS = 8
 CELLS = LENGTH_KINDS * EVIDENCE_KINDS * BANDS
 
 PRIOR_TRIALS = 4.0
-"""An unseen cell counts as this many trials ..."""
+"""A cell starts as if this many of its estimates had been tried ..."""
 
 PRIOR_TRUST = 0.6
-"""... that were accepted this much less often than estimated."""
+"""... and the target had chosen this share of what they expected: the trust at the start."""
 
 MOST_EXPECTED = 200.0
-"""A cell that has expected more acceptances is halved: it follows the target and the user."""
+"""When a cell has expected more acceptances than this its counts are halved, so that it follows
+changes of the target's behaviour."""
 
 SURE = 0.998
-"""No estimate is believed beyond this."""
+"""Upper bound of a calibrated probability."""
 
 EXPECTED, ACCEPTED, TRUST, NEW_EXPECTED, NEW_ACCEPTED = range(5)
 """Rows of `Calibration.counts`."""
 
-_EDGES = np.asarray([0.05, 0.12, 0.25, 0.4, 0.6, 0.8, 0.93], np.float64)
-_PRIOR = PRIOR_TRIALS * np.tile(
+# Lower bounds of the kinds of evidence. Weights are mostly whole numbers, so bounds between whole
+# numbers do not depend on rounding. (Three scalars: an array makes a search 5 % slower.)
+_LITTLE, _SOME, _MUCH = 1.4, 4.4, 12.4
+
+_EDGES = np.asarray([0.05, 0.12, 0.25, 0.4, 0.6, 0.8, 0.93], np.float64)  # between bands
+_PRIOR = PRIOR_TRIALS * np.tile(  # the middle of each band, for each cell
     np.asarray([0.03, 0.08, 0.18, 0.32, 0.5, 0.7, 0.87, 0.97], np.float32),
     LENGTH_KINDS * EVIDENCE_KINDS,
 )
@@ -53,14 +59,19 @@ _PRIOR = PRIOR_TRIALS * np.tile(
 
 @kernel
 def cell_of(length_kind: int, evidence: float, estimate: float) -> int:
-    """The cell of an estimate: its length kind 0..7, weight of evidence, raw probability."""
-    # Weights are mostly whole numbers: bounds between them do not turn on how they were rounded.
+    """Return the cell of an estimate.
+
+    Args:
+        length_kind: which context length matched, 0 .. LENGTH_KINDS - 1.
+        evidence: weight that was seen in that context.
+        estimate: the raw estimate.
+    """
     weight_kind = 0
-    if evidence >= 12.4:
+    if evidence >= _MUCH:
         weight_kind = 3
-    elif evidence >= 4.4:
+    elif evidence >= _SOME:
         weight_kind = 2
-    elif evidence >= 1.4:
+    elif evidence >= _LITTLE:
         weight_kind = 1
     band = 0
     while band < BANDS - 1 and estimate >= _EDGES[band]:
@@ -70,7 +81,7 @@ def cell_of(length_kind: int, evidence: float, estimate: float) -> int:
 
 @kernel
 def record(counts: Any, cell: int, estimate: float, hit: bool) -> None:
-    """Counts the outcome of one raw estimate; a negative cell is passed over."""
+    """Count the outcome of one raw estimate. A negative cell (no calibration) is ignored."""
     if cell < 0:
         return
     if counts[EXPECTED, cell] >= MOST_EXPECTED:
@@ -91,21 +102,22 @@ class Calibration:
     """Expected and real acceptances by cell.
 
     Attributes:
-        counts: float32 (5, CELLS): by EXPECTED, the sum of the raw estimates whose outcome was
-            seen; by ACCEPTED, how many of them the target chose; by TRUST, the factor for the
-            estimates of each cell; by NEW_EXPECTED and NEW_ACCEPTED, what this process added.
+        counts: float32 (5, CELLS). EXPECTED: sum of the raw estimates whose outcome is known.
+            ACCEPTED: how many of them the target chose. TRUST: factor for the estimates of the
+            cell. NEW_EXPECTED, NEW_ACCEPTED: what was counted since `take_new`.
     """
 
     def __init__(self) -> None:
         self.counts = np.zeros((5, CELLS), np.float32)
         self.counts[TRUST] = PRIOR_TRUST
 
-    def record(self, cell: int, estimate: float, hit: bool) -> None:
-        """Counts the outcome of one raw estimate."""
-        record(self.counts, cell, estimate, hit)
-
     def absorb(self, expected: Float32Array, accepted: Float32Array) -> None:
-        """Adds what an earlier process counted, float32 (CELLS,) each; of another version, not."""
+        """Add the counts of an earlier process.
+
+        Args:
+            expected, accepted: float32 (CELLS,). Counts with another number of cells come from
+                another version and are ignored.
+        """
         if len(expected) != CELLS:
             return
         counts = self.counts
@@ -115,7 +127,7 @@ class Calibration:
         counts[TRUST] = (counts[ACCEPTED] + PRIOR_TRUST * _PRIOR) / (counts[EXPECTED] + _PRIOR)
 
     def take_new(self) -> tuple[Float32Array, Float32Array]:
-        """What was counted since the last call: expected, accepted, float32 (CELLS,) each."""
+        """Return what was counted since the last call: expected, accepted; float32 (CELLS,)."""
         expected, accepted = self.counts[NEW_EXPECTED:].copy()
         self.counts[NEW_EXPECTED:] = 0.0
         return expected, accepted

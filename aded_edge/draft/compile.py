@@ -1,6 +1,6 @@
-"""How kernels are compiled: without the GIL, and kept on disk where that is possible.
+"""Compiling kernels with Numba: without the GIL, and cached on disk where that is possible.
 
-Knows Numba, and which sources hold kernels. Does not know any kernel.
+Knows Numba, and which source files hold kernels. Does not know any kernel.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _version() -> str:
-    # Numba looks only at the file that holds a function, not at those of the functions that it
-    # compiles into it: after an update it would go on with the old ones.
+    # Numba's cache notices a change only in the file of the function itself, not in the files of
+    # other kernels that it calls. So the cache key holds a hash of all files with kernels.
     package = Path(__file__).parent.parent
     sources = sorted((*package.glob("draft/*.py"), *package.glob("decode/*.py")))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
@@ -27,15 +27,15 @@ _VERSION = _version()
 
 
 def kernel(function: F) -> F:
-    """Compiles `function` at its first call, or loads what an earlier process compiled."""
+    """Compile `function` at its first call, or load it from the cache on disk."""
     return compiled(function)
 
 
 def compiled(function: F, **options: Any) -> F:
-    """`kernel`, with further options of Numba's `njit`."""
-    function.__qualname__ += f"_{_VERSION}"  # part of the name of the file in the cache
+    """Do the same as `kernel`, with further options of Numba's `njit`."""
+    function.__qualname__ += f"_{_VERSION}"  # is part of the file name in the cache
     try:
         made: F = njit(cache=True, nogil=True, **options)(function)
-    except RuntimeError:  # no folder that Numba may write: every process compiles for itself
+    except RuntimeError:  # no folder that Numba may write: every process compiles anew
         made = njit(nogil=True, **options)(function)
     return made

@@ -1,8 +1,8 @@
-"""The drafter: everything learned about how the target continues, and the tree drawn from it.
+"""The drafter: learns how the target continues texts, and drafts trees from what it learned.
 
 Joins the matrix, the spans, the calibration and a search. Does not know the target, what an
-evaluation costs, or that anything is ever saved; `take_news` and `absorb` exchange plain
-arrays with whoever does.
+evaluation costs, or that anything is ever saved: `take_news` and `everything` return plain arrays,
+and `absorb` takes them.
 """
 
 from __future__ import annotations
@@ -13,65 +13,66 @@ import numpy as np
 
 from aded_edge.arrays import Float32Array, Int32Array
 
-from .best_first import PUCT_NODES, best_first, puct
+from .best_first import best_first
 from .calibration import ACCEPTED, EXPECTED, Calibration, record
 from .compile import kernel
 from .estimate import CONTEXT
 from .matrix import LEAST_PROB, Rows, TrigramMatrix, observe, observe_top
+from .puct import PUCT_NODES, puct
 from .spans import SEPARATOR, Spans, extend
 from .tree import DraftTree
 
 SOFT_WEIGHT = 1.0
-"""What the target's distribution at one evaluated node adds to the matrix."""
+"""Weight that the target's distribution at one evaluated node adds to the matrix."""
 
 HARD_WEIGHT = 1.0
-"""What one token that was read or written adds."""
+"""Weight that one token that was read or generated adds to the matrix."""
 
 
 class Learned(NamedTuple):
-    """What a drafter learned, as plain arrays."""
+    """A drafter's knowledge as plain arrays, the form in which it is saved and merged."""
 
-    rows: Rows
-    tokens: Int32Array  # (k,) the log, SEPARATOR between texts
-    expected: Float32Array  # (CELLS,)
-    accepted: Float32Array  # (CELLS,)
+    rows: Rows  # of the matrix
+    tokens: Int32Array  # (k,) the log of the spans, SEPARATOR between texts
+    expected: Float32Array  # (CELLS,) calibration: sum of the estimates
+    accepted: Float32Array  # (CELLS,) calibration: how many were accepted
 
 
 class Step(NamedTuple):
-    """What became of a draft: all that one step of decoding teaches."""
+    """One step of decoding: what was drafted, and what the target said to it."""
 
     draft: DraftTree  # as searched, before the budget cut it
     parents: Int32Array  # (n,) the node before each emitted token: -1 for the root, then the path
     emitted: Int32Array  # (n,) the tokens that the target emitted
-    befores: Int32Array  # (rows,) for each evaluated row the token before its own, -1 without one
-    lasts: Int32Array  # (rows,) and its own
-    top_tokens: Int32Array  # (rows, k) the target's likeliest tokens behind it
-    top_probs: Float32Array  # (rows, k)
+    befores: Int32Array  # (rows,) the token before each evaluated row's token, -1 without one
+    lasts: Int32Array  # (rows,) each evaluated row's token
+    top_tokens: Int32Array  # (rows, k) the target's likeliest next tokens at each row
+    top_probs: Float32Array  # (rows, k) their probabilities
 
 
 class Text(NamedTuple):
-    """A text that was read; its first `start` tokens were known already."""
+    """A text that was read; its first `start` tokens are context that was learned before."""
 
     tokens: Int32Array
     start: int
-    goes_on: bool  # they are the last ones logged before it
+    continues: bool  # the context is the end of the log, so the text continues what is logged
 
 
 class News(NamedTuple):
-    """What a drafter learned since somebody asked, event by event."""
+    """What a drafter learned since the last `take_news`, event by event."""
 
-    before: Int32Array  # (2,) or fewer: what was logged before all this
+    before: Int32Array  # (2,) or fewer: the last tokens logged before the first event
     events: list[Step | Text]
-    expected: Float32Array  # (CELLS,)
+    expected: Float32Array  # (CELLS,) as in `Learned`, of these events only
     accepted: Float32Array  # (CELLS,)
 
     def learned(self) -> Learned:
-        """The events summed up; takes milliseconds, and may run on any thread."""
+        """Sum the events up. Takes milliseconds, and may run on any thread."""
         matrix, log, tail = TrigramMatrix(), [_GAP, self.before], self.before
         for event in self.events:
             if isinstance(event, Text):
                 matrix.observe(event.tokens, event.start, HARD_WEIGHT)
-                log += [event.tokens[event.start :]] if event.goes_on else [_GAP, event.tokens]
+                log += [event.tokens[event.start :]] if event.continues else [_GAP, event.tokens]
                 tail = event.tokens[-2:]
             else:
                 text = np.concatenate((tail, event.emitted))
@@ -83,19 +84,23 @@ class News(NamedTuple):
 
 
 class Drafter(Protocol):
-    """What the loop needs of a drafter."""
+    """The drafter as the decoding loop uses it."""
 
     def draft(
         self, history: Int32Array, root: int, max_nodes: int, worth: float = 0.0
     ) -> DraftTree:
-        """Candidate continuations of history + root, int32 (n,).
+        """Draft continuations of history + root.
 
-        At most `max_nodes`; what follows on a path less likely than `worth` need not be found.
+        Args:
+            history: int32 (n,), the tokens before the root.
+            root: the last token that is already decided.
+            max_nodes: largest number of nodes.
+            worth: nodes whose path is less likely than this need no children.
         """
         ...
 
     def learn(self, step: Step) -> None:
-        """Learns what became of a draft."""
+        """Learn from one step of decoding."""
         ...
 
 
@@ -117,9 +122,9 @@ def _learn(
     hard: float,
     soft: float,
 ) -> None:
-    # Every child of a node on the path has an outcome, whether it was evaluated or cut off by
-    # the budget: the target's next token is known there. So calibration costs nothing and goes
-    # on while nothing is drafted.
+    # The target's next token is known at every node of the accepted path. So every child of these
+    # nodes has an outcome, even if the budget cut it off, and the calibration learns without extra
+    # evaluations, even while the budget drafts nothing.
     for i in range(emitted.size):
         for node in range(draft_parents.size):
             if draft_parents[node] == parents[i]:
@@ -137,12 +142,13 @@ class AdaptiveDrafter:
     Args:
         max_leaves, max_depth: bounds of every tree.
         kappa: weight of shorter contexts in the blend.
-        longest: contexts of more tokens are not looked at.
-        trusting: estimates are taken as they are, without calibration.
-        hard, soft: what a token read or emitted adds to the matrix, and what the target's
-            distribution at an evaluated node adds.
-        least: paths less likely than this are not drafted.
-        keep_news: hold what is learned for `take_news`.
+        longest: longest context that is used, in tokens.
+        trusting: use the raw estimates, without calibration.
+        hard: weight that a token that was read or emitted adds to the matrix.
+        soft: weight that the target's distribution at an evaluated node adds.
+        least: leave out nodes whose path is less likely than this.
+        keep_news: keep what is learned for `take_news`.
+        matrix, spans: used instead of new, empty ones.
     """
 
     def __init__(
@@ -178,7 +184,7 @@ class AdaptiveDrafter:
     def draft(
         self, history: Int32Array, root: int, max_nodes: int, worth: float = 0.0
     ) -> DraftTree:
-        """The likeliest continuations, likeliest first; probabilities are calibrated."""
+        """Draft the likeliest continuations, likeliest node first; probabilities are calibrated."""
         return best_first(
             self.matrix.table,
             self.spans.log,
@@ -196,26 +202,32 @@ class AdaptiveDrafter:
         )
 
     def read(self, tokens: Int32Array, start: int = 0) -> None:
-        """Learns a text that the target was given: `tokens[start:]`, the rest is context."""
+        """Learn a text that the target was given.
+
+        Args:
+            tokens: int32 (n,).
+            start: the tokens before this index are context that was learned before.
+        """
         first = max(start - CONTEXT, 0)
         piece = np.array(tokens[first:], np.int32)
         known = start - first
-        # The last token written is not evaluated yet: a prompt that goes on gives it back.
+        # The last generated token was logged but not evaluated, so a prompt that continues the
+        # conversation contains it as its first new token.
         if 0 < known < len(piece) and self._ends_with(piece[: known + 1]):
             known += 1
         if known == len(piece):
             return
-        goes_on = known > 0 and self._ends_with(piece[:known])
+        continues = known > 0 and self._ends_with(piece[:known])
         self.matrix.observe(piece, known, self.hard)
-        if goes_on:
+        if continues:
             self.spans.extend(piece[known:])
         else:
             self.spans.append(piece, known)
         if self.keep_news:
-            self._news.append(Text(piece, known, goes_on))
+            self._news.append(Text(piece, known, continues))
 
     def learn(self, step: Step) -> None:
-        """Learns from one step, in one pass."""
+        """Learn from one step of decoding, in one call of a kernel."""
         draft = step.draft
         self.matrix.reserve(2 * (len(step.emitted) + len(step.lasts)))
         _learn(
@@ -239,9 +251,9 @@ class AdaptiveDrafter:
             self._news.append(step)
 
     def absorb(self, learned: Learned) -> None:
-        """Adds what an earlier process learned."""
+        """Add what an earlier process learned."""
         self.matrix.absorb(learned.rows)
-        # As a text of its own: what was logged last may be another process's.
+        # Not as a continuation: the text that was logged last may come from another process.
         self.spans.append(learned.tokens)
         self.calibration.absorb(learned.expected, learned.accepted)
 
@@ -249,13 +261,13 @@ class AdaptiveDrafter:
         return np.array_equal(self.spans.tail(len(tokens)), tokens)
 
     def take_news(self) -> News:
-        """What was learned since the last call; the next call starts from nothing."""
+        """Return what was learned since the last call, and forget that it is new."""
         before, self._before = self._before, self.spans.tail(2)
         events, self._news = self._news, []
         return News(before, events, *self.calibration.take_new())
 
     def everything(self) -> Learned:
-        """All that is known, earlier processes' part included."""
+        """Return all that is known, including what was absorbed."""
         return Learned(
             self.matrix.export(),
             self.spans.tail(len(self.spans)),
@@ -265,16 +277,16 @@ class AdaptiveDrafter:
 
 
 class PaperDrafter(AdaptiveDrafter):
-    """ADED's search and tree: tri-grams alone, PUCT, no calibration, no budget.
+    """The drafter of ADED (arXiv 2407.12021): tri-grams alone, PUCT search, no calibration.
 
-    The matrix below it is ours: it learns from the target's probabilities too, and holds 16
-    successors a context where the paper holds 12.
+    Only the search and its tree are the paper's. The matrix is ours: it also learns from the
+    target's probabilities, and holds 16 successors for each context where the paper holds 12.
     """
 
     def draft(
         self, history: Int32Array, root: int, max_nodes: int, worth: float = 0.0
     ) -> DraftTree:
-        """The paper's tree: at most 64 nodes, whatever they cost."""
+        """Draft the paper's tree of at most 64 nodes; `worth` is ignored."""
         if not len(history):
             return DraftTree.empty()
         before = int(history[-1])

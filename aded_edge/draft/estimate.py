@@ -1,10 +1,10 @@
-"""How likely each next token is: the estimates of all context lengths, blended.
+"""Estimates: how likely each next token is, blended from all context lengths.
 
 From the shortest context to the longest, each length's weights are added to kappa times the
-estimate of the shorter ones, so a long match speaks loudest and a length
+estimate of the shorter ones. So a longer match counts more than a shorter one, and a length
 without a match changes nothing.
 
-Knows the arrays of the matrix, the spans and the calibration. Does not know trees or histories
+Knows the arrays of the matrix, the spans and the calibration. Does not know trees, nor histories
 longer than the context it is given.
 """
 
@@ -13,8 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from aded_edge.arrays import Int32Array
 
 from .calibration import SURE, TRUST, cell_of
 from .compile import kernel
@@ -25,14 +23,15 @@ CONTEXT = LONGEST
 """Tokens of context that an estimate can use."""
 
 MOST_CANDIDATES = 2 * SLOTS + len(LENGTHS) * WAYS
-"""The most tokens one estimate can name."""
+"""Largest number of different tokens in one estimate."""
 
 _N_LENGTHS = len(LENGTHS)
 _LENGTHS = np.asarray(LENGTHS, np.int64)
 
 
 @kernel
-def _give(tokens: Any, estimates: Any, count: int, token: int, share: float) -> int:
+def _add(tokens: Any, estimates: Any, count: int, token: int, share: float) -> int:
+    # Adds `share` to the estimate of `token`; returns how many tokens there are.
     for i in range(count):
         if tokens[i] == token:
             estimates[i] += share
@@ -51,7 +50,7 @@ def _blend_row(table: Any, row: int, kappa: float, tokens: Any, estimates: Any, 
         weight = table.weights[row, i]
         if weight == 0.0:
             continue
-        count = _give(tokens, estimates, count, table.tokens[row, i], weight * scale)
+        count = _add(tokens, estimates, count, table.tokens[row, i], weight * scale)
     return count
 
 
@@ -60,29 +59,29 @@ def blend(
     table: Any,
     log: Any,
     context: Any,
-    end: int,
     kappa: float,
     longest: int,
     tokens: Any,
     estimates: Any,
-    found: Any,
     kind: Any,
+    copies: Any,
 ) -> int:
-    """Raw estimates of what follows context[:end].
+    """Write the raw estimates of the token that follows a context.
 
     Args:
-        table, log: arrays of a `TrigramMatrix` and of `Spans`.
-        context: int32, at least `end` long; only the last CONTEXT tokens count.
-        end: how many of them there are, at least 1.
+        table, log: `TrigramMatrix.table` and `Spans.log`.
+        context: int32 (n,), n >= 1; only the last CONTEXT tokens count.
         kappa: weight of the shorter contexts' estimate at each longer one.
-        longest: contexts of more tokens are not looked at.
+        longest: longest context that is used, in tokens.
         tokens, estimates: int32 and float64 (MOST_CANDIDATES,), written.
-        found: int32 (WAYS,), scratch.
-        kind: float64 (2,), written: longest length kind that matched, evidence seen in it.
+        kind: float64 (2,), written: the length kind of the longest match (`cell_of`), and the
+            weight of evidence that was seen in it.
+        copies: int32 (WAYS,), scratch.
 
     Returns:
-        How many candidates there are.
+        How many estimates there are.
     """
+    end = context.size
     count = 0
     kind[0] = 0.0
     kind[1] = 0.0
@@ -90,7 +89,7 @@ def blend(
     if row >= 0:
         count = _blend_row(table, row, kappa, tokens, estimates, count)
         kind[1] = table.totals[row]
-    if end >= 2 and longest >= 2:
+    if end > 1 and longest > 1:
         row = find(table, pair_key(context[end - 2], context[end - 1]))
         if row >= 0:
             count = _blend_row(table, row, kappa, tokens, estimates, count)
@@ -99,17 +98,17 @@ def blend(
     for n in range(_N_LENGTHS):
         if _LENGTHS[n] > longest:
             break
-        copies = successors(log, context, end, n, found)
-        if copies == 0:
-            break  # where three tokens never stood, four did not either
-        scale = 1.0 / (copies + kappa)
+        found = successors(log, context, end, n, copies)
+        if found == 0:
+            break  # the log does not hold this context, so it holds no longer one either
+        scale = 1.0 / (found + kappa)
         for i in range(count):
             estimates[i] *= kappa * scale
-        for i in range(copies):
-            if found[i] >= 0:
-                count = _give(tokens, estimates, count, found[i], scale)
+        for i in range(found):
+            if copies[i] >= 0:
+                count = _add(tokens, estimates, count, copies[i], scale)
         kind[0] = n + 2.0
-        kind[1] = copies
+        kind[1] = found
     return count
 
 
@@ -117,27 +116,16 @@ def blend(
 def calibrate(
     estimates: Any, count: int, kind: Any, counts: Any, trusting: bool, probs: Any, cells: Any
 ) -> None:
-    """Writes the calibrated probability and the cell of each raw estimate.
+    """Write the calibrated probability and the cell of each raw estimate.
 
-    `trusting` takes the estimates as they are.
+    Args:
+        estimates, count, kind: as `blend` wrote and returned them.
+        counts: `Calibration.counts`.
+        trusting: use the raw estimates as probabilities.
+        probs, cells: floats and int16 (count,) or longer, written.
     """
     for i in range(count):
         cell = cell_of(int(kind[0]), kind[1], estimates[i])
         cells[i] = cell
         trust = 1.0 if trusting else counts[TRUST, cell]
         probs[i] = min(estimates[i] * trust, SURE)
-
-
-def next_tokens(
-    table: Any,
-    log: Any,
-    context: Int32Array,
-    kappa: float,
-    longest: int = CONTEXT,
-) -> dict[int, float]:
-    """Raw estimates of what follows `context` (int32, at least one token), for a reader."""
-    tokens = np.empty(MOST_CANDIDATES, np.int32)
-    estimates = np.empty(MOST_CANDIDATES, np.float64)
-    found, kind = np.empty(WAYS, np.int32), np.empty(2, np.float64)
-    count = blend(table, log, context, len(context), kappa, longest, tokens, estimates, found, kind)
-    return dict(zip(tokens[:count].tolist(), estimates[:count].tolist(), strict=True))

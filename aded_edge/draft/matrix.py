@@ -3,12 +3,12 @@
 ADED's representative of the target (arXiv 2407.12021): a hash table from a context to the
 weights of up to 16 next tokens. One table holds both context lengths; their keys differ.
 
-Knows tokens, weights and its own memory bound. Does not know longer contexts (`spans.py`), how
-estimates are blended (`estimate.py`), nor that it is ever saved: `export` and `absorb` give and
-take plain arrays.
+The rows are stored without gaps in growing arrays, and an open-addressing index of row numbers
+leads to them. So a free place in the hash table costs four bytes, not a whole row.
 
-Rows lie densely in growing arrays and an open-addressing index leads to them, so an empty slot
-costs four bytes, not a whole row.
+Knows tokens, weights and its own memory bound. Does not know longer contexts (`spans.py`), how
+estimates are blended (`estimate.py`), nor that it is ever saved: `export` and `absorb` return and
+take plain arrays.
 """
 
 from __future__ import annotations
@@ -25,41 +25,44 @@ SLOTS = 16
 """Successors kept per context."""
 
 MOST_WEIGHT = 64.0
-"""A row heavier than this is halved: a habit can be unlearned, however old it is."""
+"""A row whose total exceeds this is halved, so that new successors can outweigh old ones."""
 
 LEAST_PROB = 0.02
-"""A candidate of the target less likely than this is not worth a slot."""
+"""Candidates of the target that are less likely than this are not stored."""
+
+LEAST_TOTAL = 0.01
+"""Rows whose total falls below this by ageing are dropped."""
 
 _ONE_TOKEN = np.int64(1) << np.int64(62)
 
 
 class Table(NamedTuple):
-    """The arrays behind a matrix, as the kernels take them. `rows` used of `capacity`."""
+    """The arrays of a matrix, as kernels take them; only the first rows are in use."""
 
     keys: Int64Array  # (capacity,)
-    totals: Float32Array  # (capacity,) all weight ever added, aged alike
+    totals: Float32Array  # (capacity,) all weight ever added, halved and aged like the weights
     stamps: Int32Array  # (capacity,) clock at the last change
     tokens: Int32Array  # (capacity, SLOTS)
     weights: Float32Array  # (capacity, SLOTS), 0 = free
-    slots: Int32Array  # (power of two,) row + 1, 0 = free
+    slots: Int32Array  # (power of two,) the hash index: row + 1, 0 = free
     state: Int64Array  # (2,) rows used, clock
 
 
 @kernel
 def pair_key(a: int, b: int) -> int:
-    """Key of the context (a, b); token ids below 2**31."""
+    """Return the key of the context (a, b); token ids are below 2**31."""
     return (np.int64(a) << np.int64(31)) | np.int64(b)
 
 
 @kernel
 def single_key(b: int) -> int:
-    """Key of the one-token context (b)."""
+    """Return the key of the one-token context (b)."""
     return _ONE_TOKEN | np.int64(b)
 
 
 @kernel
 def _slot(key: int, mask: int) -> int:
-    # splitmix64's finaliser: neighbouring token ids must not land in neighbouring slots.
+    # The finaliser of splitmix64 scatters neighbouring token ids over the index.
     h = np.uint64(key)
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -68,7 +71,7 @@ def _slot(key: int, mask: int) -> int:
 
 @kernel
 def find(table: Any, key: int) -> int:
-    """Row of `key`, or -1."""
+    """Return the row of `key`, -1 if there is none."""
     mask = table.slots.size - 1
     slot = _slot(key, mask)
     while table.slots[slot] != 0:
@@ -81,7 +84,7 @@ def find(table: Any, key: int) -> int:
 
 @kernel
 def _find_or_add(table: Any, key: int) -> int:
-    # The caller has reserved room: a new row always fits.
+    # The caller has reserved the room, so a new row always fits.
     mask = table.slots.size - 1
     slot = _slot(key, mask)
     while table.slots[slot] != 0:
@@ -101,8 +104,8 @@ def _find_or_add(table: Any, key: int) -> int:
 
 @kernel
 def _add(table: Any, row: int, token: int, weight: float) -> None:
-    # A full row forgets as in Misra-Gries: a newcomer wears the lightest successor down and
-    # takes its place once it outweighs it, so a frequent token is never lost to rare ones.
+    # In a full row a new successor reduces the lightest one by its weight, and replaces it if it
+    # is as heavy (Misra-Gries). So rare tokens never displace a frequent one.
     free = -1
     lightest = 0
     for i in range(SLOTS):
@@ -138,7 +141,7 @@ def _touch(table: Any, row: int, weight: float) -> None:
 
 @kernel
 def observe(table: Any, tokens: Any, start: int, weight: float) -> None:
-    """Counts tokens[start:] as successors; the caller has reserved two rows for each."""
+    """Count tokens[start:] as successors. The caller has reserved two rows for each."""
     for i in range(max(start, 1), tokens.size):
         c, b = tokens[i], tokens[i - 1]
         if c < 0 or b < 0:
@@ -146,7 +149,7 @@ def observe(table: Any, tokens: Any, start: int, weight: float) -> None:
         row = _find_or_add(table, single_key(b))
         _add(table, row, c, weight)
         _touch(table, row, weight)
-        if i >= 2 and tokens[i - 2] >= 0:
+        if i > 1 and tokens[i - 2] >= 0:
             row = _find_or_add(table, pair_key(tokens[i - 2], b))
             _add(table, row, c, weight)
             _touch(table, row, weight)
@@ -156,7 +159,12 @@ def observe(table: Any, tokens: Any, start: int, weight: float) -> None:
 def observe_top(
     table: Any, befores: Any, lasts: Any, tokens: Any, probs: Any, weight: float, least: float
 ) -> None:
-    """Adds a distribution behind each context; the caller has reserved two rows for each."""
+    """Add a distribution of next tokens to each context. The caller has reserved two rows for each.
+
+    Args:
+        table: a `Table`.
+        befores, lasts, tokens, probs, weight, least: see `TrigramMatrix.observe_top`.
+    """
     for i in range(lasts.size):
         for n in range(2):
             if n == 0:
@@ -197,7 +205,7 @@ def _reindex(keys: Any, rows: int, slots: Any) -> None:
 
 
 class Rows(NamedTuple):
-    """What a matrix holds, as plain arrays: the form in which it is saved and merged."""
+    """The rows of a matrix as plain arrays, the form in which they are saved and merged."""
 
     keys: Int64Array  # (n,)
     totals: Float32Array  # (n,)
@@ -208,13 +216,17 @@ class Rows(NamedTuple):
 
 
 class TrigramMatrix:
-    """(token, token) -> weights of next tokens, and the same for one token.
+    """Weights of next tokens behind each pair of tokens, and behind each single token.
 
     Args:
-        max_contexts: the most contexts held; beyond it the oldest and rarest quarter is dropped.
-        capacity: rows allocated at first; doubles when needed.
-        half_life: observations (calls, not tokens) after which an untouched context counts
-            half when the size bound chooses what to drop.
+        max_contexts: largest number of contexts. When it is reached, a quarter of them is dropped,
+            the oldest and rarest first.
+        capacity: rows allocated at first; doubled when needed.
+        half_life: number of observations (calls, not tokens) after which a context that was not
+            seen again counts half when contexts are chosen to be dropped.
+
+    Attributes:
+        table: the arrays, as kernels take them. Replaced by larger ones when the matrix grows.
     """
 
     def __init__(
@@ -222,12 +234,13 @@ class TrigramMatrix:
     ) -> None:
         self.max_contexts = max(max_contexts, 1 << 10)
         self.half_life = half_life
-        # Room for the worst case is reserved before a kernel runs; in pieces it stays small.
+        # Room for the worst case is reserved before a kernel runs. Long texts are taken in pieces,
+        # so that this room stays small.
         self._chunk = min(self.max_contexts // 8, 1 << 14)
         self.table = _allocate(min(capacity, self.max_contexts))
 
     def __len__(self) -> int:
-        """Contexts held."""
+        """Return the number of contexts."""
         return int(self.table.state[0])
 
     @property
@@ -236,12 +249,12 @@ class TrigramMatrix:
         return sum(array.nbytes for array in self.table)
 
     def observe(self, tokens: Int32Array, start: int = 0, weight: float = 1.0) -> None:
-        """Counts each of `tokens[start:]` as a successor of what stands before it.
+        """Count each of `tokens[start:]` as a successor of the tokens before it.
 
         Args:
             tokens: int32 (n,); a negative token separates two texts.
-            start: tokens before it are context only.
-            weight: what one occurrence adds.
+            start: the tokens before this index are context only.
+            weight: weight that one occurrence adds.
         """
         for part in range(start, len(tokens), self._chunk):
             first = max(part - 2, 0)
@@ -260,41 +273,29 @@ class TrigramMatrix:
         weight: float = 1.0,
         least: float = LEAST_PROB,
     ) -> None:
-        """Learns the target's own distribution at evaluated nodes.
+        """Learn the target's own distribution at evaluated nodes.
 
         Args:
             befores: int32 (n,), the token before each node's token, -1 where there is none.
             lasts: int32 (n,), each node's token.
-            tokens, probs: int32 and float32 (n, k), the target's top candidates behind it.
-            weight: what one node adds in all.
-            least: candidates below this probability are not worth a slot.
+            tokens, probs: int32 and float32 (n, k), the target's likeliest next tokens at each
+                node, and their probabilities.
+            weight: weight that one node adds to each of its contexts, shared out by probability.
+            least: candidates that are less likely than this are not stored.
         """
         self.reserve(2 * len(lasts))
         self.table.state[1] += 1
         observe_top(self.table, befores, lasts, tokens, probs, weight, least)
 
-    def lookup(self, a: int, b: int) -> tuple[Int32Array, Float32Array]:
-        """Successors of (a, b), or of (b) alone where `a` is negative; heaviest first.
-
-        Returns:
-            tokens int32 (k,) and their share of all weight seen float32 (k,); k = 0 if unknown.
-        """
-        row = find(self.table, pair_key(a, b) if a >= 0 else single_key(b))
-        if row < 0:
-            return np.empty(0, np.int32), np.empty(0, np.float32)
-        weights = self.table.weights[row]
-        order = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights)]
-        return self.table.tokens[row, order], weights[order] / self.table.totals[row]
-
     def age(self, factor: float) -> None:
-        """Multiplies all weights by `factor`; contexts left with next to nothing are dropped."""
+        """Multiply all weights by `factor`, and drop contexts that fall below LEAST_TOTAL."""
         rows = len(self)
         self.table.weights[:rows] *= factor
         self.table.totals[:rows] *= factor
-        self._keep(self.table.totals[:rows] >= 0.01)
+        self._keep(self.table.totals[:rows] >= LEAST_TOTAL)
 
     def export(self) -> Rows:
-        """All rows as plain arrays (copies)."""
+        """Return all rows as plain arrays (copies)."""
         rows = len(self)
         used = self.table.weights[:rows] > 0
         offsets = np.zeros(rows + 1, np.int64)
@@ -309,8 +310,9 @@ class TrigramMatrix:
         )
 
     def absorb(self, rows: Rows) -> None:
-        """Adds what another matrix learned to this one."""
-        # Clocks of different processes do not compare: what comes last counts as the latest.
+        """Add the rows of another matrix to this one."""
+        # The clocks of two processes cannot be compared. So the youngest absorbed row becomes the
+        # youngest of this matrix, and the other absorbed rows keep their distance from it.
         stamps = rows.stamps
         if stamps.size:
             latest = int(stamps.max())
@@ -329,21 +331,15 @@ class TrigramMatrix:
                 rows.weights,
             )
 
-    def clear(self) -> None:
-        """Forgets everything but the clock."""
-        clock = self.clock
-        self.table = _allocate(min(1 << 12, self.max_contexts))
-        self.table.state[1] = clock
-
     @property
     def clock(self) -> int:
-        """Observations so far; the age of a context is counted in it."""
+        """Number of observations so far, the unit of a context's age."""
         return int(self.table.state[1])
 
     def reserve(self, new_rows: int) -> None:
-        """Makes room for that many new contexts: grows, or drops the oldest and rarest."""
+        """Make room for that many new contexts: grow, or drop the oldest and rarest."""
         capacity = self.table.keys.size
-        if self.table.state[0] + new_rows <= capacity:  # nearly always, in every step
+        if self.table.state[0] + new_rows <= capacity:  # the usual case, in every step
             return
         if len(self) + new_rows > self.max_contexts:
             self._evict()
@@ -351,14 +347,14 @@ class TrigramMatrix:
         if wanted > capacity:
             self._grow(max(min(2 * capacity, self.max_contexts), wanted))
 
-    # A new table is finished before it takes the old one's place: an interruption in between
-    # leaves the old one as it was.
+    # A new table is complete before it replaces the old one, so an interruption (Ctrl-C) in
+    # between leaves the old one intact.
 
     def _grow(self, capacity: int) -> None:
         self.table = _copy(self.table, slice(len(self)), capacity)
 
     def _evict(self) -> None:
-        # Oldest and rarest first: weight, halved for every half-life without a visit.
+        # A row's value is its weight, halved for every half-life since its last change.
         rows = len(self)
         age = self.clock - self.table.stamps[:rows].astype(np.float32)
         value = self.table.totals[:rows] * np.exp2(-age / self.half_life)

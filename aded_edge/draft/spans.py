@@ -1,12 +1,12 @@
-"""Copied spans: where the last 3 to 32 tokens stood before, and what followed there.
+"""Copied spans: finds earlier occurrences of the last 3 to 32 tokens, and the tokens behind them.
 
-A bounded log of the tokens read and written, and for each context length a table from the hash
-of that many tokens to the latest places in the log where they stood. A context of three tokens
-rarely has more than one successor, so places (a few bytes a token) say as much as the matrix's
-rows of 16 would, and following a place draws out a whole copied passage. The longest contexts
-keep a long copy from straying into another text that shares a phrase with it.
+A bounded log holds the tokens that were read and generated. For each context length a table leads
+from the hash of that many tokens to the latest places in the log that follow them. A context of
+three tokens rarely has more than one successor, so places (a few bytes a token) hold as much as
+the matrix's rows of 16 successors would, and whole passages can be copied token by token. The
+longest contexts keep a copy in its own text where another text shares a phrase with it.
 
-Knows the log and its places. Does not know probabilities: `estimate.py` blends what it finds.
+Knows the log and its places. Does not know probabilities: `estimate.py` blends what is found.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from aded_edge.arrays import Int32Array, Int64Array
 from .compile import kernel
 
 LENGTHS = (3, 4, 6, 8, 16, 32)
-"""Context lengths that have a table."""
+"""Context lengths in tokens; each has a table."""
 
 LONGEST = LENGTHS[-1]
 
 WAYS = 2
-"""Latest places kept per hash."""
+"""Places kept for each hash; the oldest gives way."""
 
 SEPARATOR = -1
-"""Stands between two texts in the log; no span reaches across it."""
+"""Token between two texts in the log; no context and no successor includes it."""
 
 _N_LENGTHS = len(LENGTHS)
 _LENGTHS = np.asarray(LENGTHS, np.int64)
 
 
 class Log(NamedTuple):
-    """The arrays behind `Spans`, as the kernels take them."""
+    """The arrays of `Spans`, as kernels take them."""
 
-    tokens: Int32Array  # (power of two,) a ring; place p lies at p & (size - 1)
+    tokens: Int32Array  # (power of two,) a ring: the token of place p is at p & (size - 1)
     places: Int32Array  # (lengths, buckets, WAYS) place + 1, newest first, 0 = free
     state: Int64Array  # (1,) tokens ever appended
 
@@ -53,7 +53,7 @@ def _bucket(context: Any, end: int, length: int, mask: int) -> int:
 
 @kernel
 def append(log: Any, tokens: Any, start: int) -> None:
-    """Logs tokens; the places of tokens[start:] are noted, the others are context only."""
+    """Log tokens. Places are kept for tokens[start:]; the others are context only."""
     ring = log.tokens.size - 1
     mask = log.places.shape[1] - 1
     run = 0  # tokens since the last separator
@@ -75,10 +75,10 @@ def append(log: Any, tokens: Any, start: int) -> None:
 
 @kernel
 def extend(log: Any, tokens: Any) -> Any:
-    """Logs tokens that follow on from the last one logged.
+    """Log tokens that continue the text that was logged last.
 
     Returns:
-        int32: the last LONGEST tokens logged before, or fewer, and then `tokens`.
+        int32 (n,): the last tokens logged before, at most LONGEST, followed by `tokens`.
     """
     end, capacity = log.state[0], log.tokens.size
     known = min(LONGEST, end, capacity)
@@ -95,7 +95,7 @@ def extend(log: Any, tokens: Any) -> Any:
 def _stood_at(log: Any, place: int, context: Any, end: int, length: int) -> bool:
     capacity = log.tokens.size
     if place - length < log.state[0] - capacity:
-        return False  # overwritten since
+        return False  # the ring was overwritten since
     for i in range(1, length + 1):
         if log.tokens[(place - i) & (capacity - 1)] != context[end - i]:
             return False
@@ -104,9 +104,17 @@ def _stood_at(log: Any, place: int, context: Any, end: int, length: int) -> bool
 
 @kernel
 def successors(log: Any, context: Any, end: int, n: int, found: Any) -> int:
-    """What followed the last LENGTHS[n] tokens of context[:end], latest place first.
+    """Find the tokens that followed earlier occurrences of the last LENGTHS[n] context tokens.
 
-    Writes the tokens into `found` int32 (WAYS,) and returns how many there are.
+    Args:
+        log: a `Log`.
+        context: int32, at least `end` long.
+        end: number of context tokens.
+        n: index of the context length.
+        found: int32 (WAYS,), written: the tokens, latest occurrence first.
+
+    Returns:
+        How many were found.
     """
     length = _LENGTHS[n]
     if end < length:
@@ -122,10 +130,14 @@ def successors(log: Any, context: Any, end: int, n: int, found: Any) -> int:
 
 
 class Spans:
-    """A bounded log of tokens with the latest places of longer contexts.
+    """A bounded log of tokens, and the latest places behind each context of 3 to 32 tokens.
 
     Args:
-        capacity: tokens held; the oldest are overwritten. About 28 bytes each.
+        capacity: number of tokens held, rounded up to a power of two; the oldest are overwritten.
+            About 28 bytes each.
+
+    Attributes:
+        log: the arrays, as kernels take them.
     """
 
     def __init__(self, capacity: int = 1 << 20) -> None:
@@ -137,7 +149,7 @@ class Spans:
         )
 
     def __len__(self) -> int:
-        """Tokens held."""
+        """Return the number of tokens held, separators included."""
         return int(min(self.log.state[0], self.log.tokens.size))
 
     @property
@@ -146,30 +158,23 @@ class Spans:
         return sum(array.nbytes for array in self.log)
 
     def append(self, tokens: Int32Array, start: int = 0) -> None:
-        """Logs a text of its own, int32 (n,); `tokens[:start]` are context, known already.
+        """Log a text that does not continue the text that was logged last.
 
-        Inside it, SEPARATOR (-1) stands between two texts.
+        Args:
+            tokens: int32 (n,). SEPARATOR (-1) may separate several texts.
+            start: the tokens before this index are context only: they were learned before, so no
+                place is kept for them.
         """
         append(self.log, np.concatenate((_GAP, tokens)), start + 1)
 
     def extend(self, tokens: Int32Array) -> None:
-        """Logs tokens that follow on from the last one logged."""
+        """Log tokens, int32 (n,), that continue the text that was logged last."""
         extend(self.log, tokens)
 
     def tail(self, n: int) -> Int32Array:
-        """The last `n` tokens logged, or fewer; int32."""
+        """Return the last `n` tokens logged, or fewer; int32."""
         end, capacity = int(self.log.state[0]), self.log.tokens.size
         return self.log.tokens[np.arange(max(end - n, end - capacity, 0), end) % capacity]
-
-    def lookup(self, context: Int32Array) -> dict[int, list[int]]:
-        """For each context length with a match: what followed, latest place first."""
-        found = np.empty(WAYS, np.int32)
-        matches = {}
-        for n, length in enumerate(LENGTHS):
-            count = successors(self.log, context, len(context), n, found)
-            if count:
-                matches[length] = found[:count].tolist()
-        return matches
 
 
 _GAP = np.asarray([SEPARATOR], np.int32)

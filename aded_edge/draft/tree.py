@@ -1,7 +1,7 @@
 """The draft tree: candidate continuations as flat arrays.
 
-Knows tokens, parents, probabilities and the kind of evidence behind each node. Does not know
-where the estimates came from, nor what evaluating a node costs.
+Knows tokens, parents, probabilities and the calibration cell of each node. Does not know where the
+estimates come from, nor what evaluating a node costs.
 """
 
 from __future__ import annotations
@@ -15,23 +15,22 @@ import numpy.typing as npt
 from aded_edge.arrays import Float32Array, Int32Array
 
 ROOT = -1
-"""Parent of the nodes that follow the root."""
+"""Parent of the nodes that follow the root, the last token that is already decided."""
 
 
 @dataclass(frozen=True)
 class DraftTree:
-    """Candidate continuations of a history, in best-first order.
+    """Candidate continuations of a history, likeliest node first.
 
-    A parent stands before its children, so any prefix of the node list is itself a valid tree.
+    A parent comes before its children, so any prefix of the node list is itself a valid tree.
 
     Attributes:
         tokens: int32 (n,), the token of each node.
         parents: int32 (n,), index of the parent node, -1 where the parent is the root.
         probs: float32 (n,), estimated probability that the target accepts the whole path down
-            to the node; never rises from parent to child.
+            to the node; a child's is never higher than its parent's.
         estimates: float32 (n,), the raw, uncalibrated estimate of the node given its parent.
-        cells: int16 (n,), the calibration cell of that estimate (`calibration.py`), -1 where it
-            has none.
+        cells: int16 (n,), the calibration cell of that estimate (`calibration.py`), -1 without one.
     """
 
     tokens: Int32Array
@@ -42,13 +41,8 @@ class DraftTree:
 
     @classmethod
     def empty(cls) -> DraftTree:
-        """The tree without nodes: a step with it is plain decoding."""
+        """Return the tree without nodes; a step with it is plain decoding."""
         return _EMPTY
-
-    @classmethod
-    def chain(cls, tokens: Sequence[int]) -> DraftTree:
-        """One continuation without branches, believed in completely."""
-        return cls.build(tokens, range(-1, len(tokens) - 1))
 
     @classmethod
     def build(
@@ -57,7 +51,15 @@ class DraftTree:
         parents: Sequence[int],
         probs: Sequence[float] | None = None,
     ) -> DraftTree:
-        """A tree from plain sequences; without `probs` every node is certain."""
+        """Build a tree from plain sequences.
+
+        Args:
+            tokens, parents: one entry a node.
+            probs: probability of the path to each node; 1 for all nodes if left out.
+
+        Returns:
+            A tree whose nodes have no calibration cell.
+        """
         n = len(tokens)
         return cls(
             np.asarray(tokens, np.int32).reshape(n),
@@ -68,10 +70,11 @@ class DraftTree:
         )
 
     def __len__(self) -> int:
+        """Return the number of nodes."""
         return len(self.tokens)
 
     def prefix(self, n: int) -> DraftTree:
-        """The tree of the first `n` nodes (views, no copies)."""
+        """Return the tree of the first `n` nodes (views, no copies)."""
         if n >= len(self.tokens):
             return self
         if n == 0:
@@ -81,7 +84,7 @@ class DraftTree:
         )
 
     def child(self, parent: int, token: int) -> int | None:
-        """Index of the child of `parent` (-1 = root) that carries `token`, None without one."""
+        """Return the index of the child of `parent` (-1 = root) with this token, or None."""
         if not len(self.tokens):
             return None
         hits = np.flatnonzero((self.parents == parent) & (self.tokens == token))

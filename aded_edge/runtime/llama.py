@@ -24,8 +24,8 @@ from aded_edge.decode.candidates import CANDIDATES
 from aded_edge.decode.cost_curve import CostCurve
 from aded_edge.decode.loop import Choose, Loop, Stop
 from aded_edge.decode.stats import Meter, Stats
-from aded_edge.draft.best_first import PUCT_NODES
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
+from aded_edge.draft.puct import PUCT_NODES
 from aded_edge.errors import EvaluationError
 from aded_edge.llamacpp import state
 from aded_edge.llamacpp.context import offloads, why_plain

@@ -27,7 +27,7 @@ GPU = {width: 1.0 + 0.01 * (width - 1) for width in WIDTHS}
 probs = st.lists(st.floats(0.0, 1.0, width=32), max_size=70).map(
     lambda probs: sorted(probs, reverse=True)
 )
-# A width that costs next to nothing more is probed at once.
+# Widths cost at least 1 % more than plain: cheaper ones would be probed at once.
 curves = st.dictionaries(st.sampled_from(WIDTHS[1:]), st.floats(1.01, 20.0)).map(
     lambda ratios: {1: 1.0, **ratios}
 ) | st.sampled_from([STAIRCASE, LAPTOP, GPU])
@@ -38,8 +38,8 @@ def tree(probs):
     return DraftTree.build(range(n), [-1] * n, probs)
 
 
-def daring(curve):
-    """A budget that may lose what it likes: what pays is the only question."""
+def unlimited(curve):
+    """A budget whose purse is never empty, so that only the expected speed decides."""
     budget = CostBudget(curve)
     budget._purse = float("inf")
     return budget
@@ -48,7 +48,7 @@ def daring(curve):
 @given(probs, curves)
 @settings(deadline=None)
 def test_no_other_number_of_nodes_gives_more_tokens_per_second(probs, seconds):
-    cut = daring(CostCurve(seconds)).cut(tree(probs))
+    cut = unlimited(CostCurve(seconds)).cut(tree(probs))
     assert cut.probs.tolist() == probs[: len(cut)]
     best = naive.best_speed(probs, seconds)
     assert naive.speed(len(cut), probs, seconds) == pytest.approx(best, rel=1e-6)
@@ -57,7 +57,7 @@ def test_no_other_number_of_nodes_gives_more_tokens_per_second(probs, seconds):
 @given(probs, curves)
 @settings(deadline=None)
 def test_the_best_number_of_nodes_is_never_more_than_what_is_searched_for(probs, seconds):
-    budget = daring(CostCurve(seconds))
+    budget = unlimited(CostCurve(seconds))
     cut = budget.cut(tree(probs[: budget.most_nodes]))
     best = naive.best_speed(probs, seconds)
     assert naive.speed(len(cut), probs, seconds) == pytest.approx(best, rel=1e-6)
@@ -75,13 +75,13 @@ def test_the_best_number_of_nodes_is_never_more_than_what_is_searched_for(probs,
     ],
 )
 def test_widths_that_never_pay_are_not_searched_for(seconds, most):
-    assert daring(CostCurve(seconds)).most_nodes == most
+    assert unlimited(CostCurve(seconds)).most_nodes == most
 
 
 @given(curves)
 def test_a_draft_is_searched_as_long_as_one_like_it_can_pay(seconds):
-    """Nodes that are all as likely as `worth` do not pay, and twice as likely ones may."""
-    budget = daring(CostCurve(seconds))
+    """A draft of nodes with probability `worth` does not pay, one of twice that may."""
+    budget = unlimited(CostCurve(seconds))
     if budget.most_nodes:
         alike = [min(budget.worth, 1.0)] * budget.most_nodes
         assert naive.best_speed(alike, seconds) == 1.0
@@ -91,10 +91,13 @@ def test_a_draft_is_searched_as_long_as_one_like_it_can_pay(seconds):
 
 def test_what_is_searched_for_follows_the_curve():
     seconds = {1: 1.0, 2: 1.1, 4: 1.2}
-    budget = daring(CostCurve(seconds))
+    budget = unlimited(CostCurve(seconds))
     worth = budget.worth
     for _ in range(3 * PLAIN_EVERY):
-        for width in (1, *seconds):  # only the second of two plain steps is one undisturbed
+        for width in (
+            1,
+            *seconds,
+        ):  # only the second of two plain steps is timed without a change of width
             budget.observe(width, seconds[width] * (3 if width == 4 else 1))
     assert budget.most_nodes == 1
     assert budget.worth > worth
@@ -102,30 +105,30 @@ def test_what_is_searched_for_follows_the_curve():
 
 def test_a_doubtful_draft_is_not_evaluated():
     curve = CostCurve(STAIRCASE)
-    assert len(daring(curve).cut(tree([0.3, 0.2, 0.1]))) == 0
-    assert len(daring(curve).cut(DraftTree.empty())) == 0
+    assert len(unlimited(curve).cut(tree([0.3, 0.2, 0.1]))) == 0
+    assert len(unlimited(curve).cut(DraftTree.empty())) == 0
 
 
 def test_a_step_down_of_the_staircase_is_taken():
-    """Width 4 costs less than 3: the third node comes for less than nothing."""
+    """Width 4 costs less than width 3, so the third node saves time."""
     curve = CostCurve(STAIRCASE)
-    assert len(daring(curve).cut(tree([0.95, 0.9, 0.1, 0.0, 0.0]))) == 3
+    assert len(unlimited(curve).cut(tree([0.95, 0.9, 0.1, 0.0, 0.0]))) == 3
 
 
 def test_a_draft_that_only_just_pays_is_not_worth_drafting():
     curve = CostCurve({1: 1.0, 2: 1.5})
-    assert len(daring(curve).cut(tree([1.5 * MARGIN - 1.0 - 0.001]))) == 0
-    assert len(daring(curve).cut(tree([1.5 * MARGIN - 1.0 + 0.001]))) == 1
+    assert len(unlimited(curve).cut(tree([1.5 * MARGIN - 1.0 - 0.001]))) == 0
+    assert len(unlimited(curve).cut(tree([1.5 * MARGIN - 1.0 + 0.001]))) == 1
 
 
 def test_a_tree_between_two_measured_widths_pays_for_the_wider():
     curve = CostCurve({1: 1.0, 8: 3.0})
-    assert len(daring(curve).cut(tree([0.9] * 2))) == 0  # 2.8 tokens for 3 plain steps' time
-    assert len(daring(curve).cut(tree([0.9] * 3))) == 3
+    assert len(unlimited(curve).cut(tree([0.9] * 2))) == 0  # 2.8 tokens for 3 plain steps' time
+    assert len(unlimited(curve).cut(tree([0.9] * 3))) == 3
 
 
 def test_no_draft_is_wider_than_what_was_measured():
-    budget = daring(CostCurve({1: 1.0, 2: 1.0, 4: 1.0}))
+    budget = unlimited(CostCurve({1: 1.0, 2: 1.0, 4: 1.0}))
     assert budget.most_nodes == 3
     assert len(budget.cut(tree([1.0] * 9))) == 3
 
@@ -134,14 +137,14 @@ def test_no_draft_is_wider_than_what_was_measured():
 @settings(deadline=None)
 def test_how_fast_the_machine_is_does_not_matter(probs, factor):
     slow = {width: factor * seconds for width, seconds in STAIRCASE.items()}
-    cuts = [len(daring(CostCurve(curve)).cut(tree(probs))) for curve in (STAIRCASE, slow)]
+    cuts = [len(unlimited(CostCurve(curve)).cut(tree(probs))) for curve in (STAIRCASE, slow)]
     speeds = [naive.speed(cut, probs, STAIRCASE) for cut in cuts]
     assert speeds[0] == pytest.approx(speeds[1], rel=1e-9)
 
 
 def evaluated(seconds, drafts):
     """Widths of the steps that a budget takes of these drafts, one after the other."""
-    budget = daring(CostCurve(seconds))
+    budget = unlimited(CostCurve(seconds))
     widths = []
     for draft in drafts:
         cut = budget.cut(draft)
@@ -160,7 +163,7 @@ def test_what_seems_not_worth_it_is_tried_now_and_then_for_next_to_nothing(secon
 
 @pytest.mark.parametrize("seconds", [STAIRCASE, LAPTOP])
 def test_probes_are_no_larger_than_what_was_drafted(seconds):
-    """Not even once: what was not drafted cannot be evaluated; shorter drafts are probed, too."""
+    """Nodes that were not drafted cannot be evaluated; short drafts are probed at small widths."""
     rng = np.random.default_rng(0)
     drafts = [tree([0.01] * int(n)) for n in rng.integers(0, 4, 20_000)]
     widths = evaluated(seconds, drafts)
@@ -171,7 +174,7 @@ def test_probes_are_no_larger_than_what_was_drafted(seconds):
 
 
 def test_after_many_drafts_in_a_row_two_steps_are_plain():
-    """Width 1 always competes, and the curve goes by it."""
+    """The cost of width 1 must stay known, because all costs are relative to it."""
     widths = evaluated(LAPTOP, [tree([0.99] * 7)] * 1000)
     assert widths == (([8] * PLAIN_EVERY + [1, 1]) * 4)[:1000]
 
@@ -190,7 +193,7 @@ def test_the_paper_takes_every_draft_whole():
     assert budget.worth == 0.0
 
 
-# --- the purse ------------------------------------------------------------------------------
+# --- the purse (loss budget) ------------------------------------------------------------------
 
 chances = st.lists(st.floats(0.0, 1.0, width=32), max_size=20).map(
     lambda probs: sorted((p / max(1.0, sum(probs)) for p in probs), reverse=True)

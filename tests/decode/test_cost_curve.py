@@ -1,4 +1,4 @@
-"""The cost curve on a clock of its own."""
+"""The cost curve on a simulated clock."""
 
 import math
 from itertools import cycle
@@ -24,15 +24,15 @@ MIXES = [
     (1, 1, *[8] * 64),
     (*[1] * 64, 8),
 ]
-"""Widths in the order in which steps have them, over and over."""
+"""Sequences of widths that steps repeat."""
 
 curves = st.dictionaries(st.sampled_from(WIDTHS[1:]), st.floats(1.0, 20.0)).map(
     lambda ratios: {1: 1.0, **ratios}
 )
 
 
-def watched(curve, widths, steps, factor=1.0, noise=0.0, costs=STAIRCASE):
-    """Shows steps to a curve; yields after each."""
+def observed(curve, widths, steps, factor=1.0, noise=0.0, costs=STAIRCASE):
+    """Let a curve observe steps; yields after each."""
     rng = np.random.default_rng(0)
     for width, _ in zip(cycle(widths), range(steps), strict=False):
         curve.observe(width, factor * costs[width] * math.exp(noise * rng.standard_normal()))
@@ -40,12 +40,12 @@ def watched(curve, widths, steps, factor=1.0, noise=0.0, costs=STAIRCASE):
 
 
 def show(*arguments, **options):
-    for _ in watched(*arguments, **options):
+    for _ in observed(*arguments, **options):
         pass
 
 
 def staircase(curve):
-    """How far the staircase is from the one it began with, width by width."""
+    """The cost ratios relative to those at the start, width by width."""
     return curve.ratios / CostCurve(STAIRCASE).ratios
 
 
@@ -70,7 +70,7 @@ def test_a_slowdown_is_noticed_at_once_and_forgotten_as_fast_and_no_width_is_bla
     curve = CostCurve(STAIRCASE)
     show(curve, widths, 100, noise=0.01)
     for now in (factor, 1.0, factor, 1.0):
-        for step, _ in enumerate(watched(curve, widths, 300, factor=now, noise=0.01), start=1):
+        for step, _ in enumerate(observed(curve, widths, 300, factor=now, noise=0.01), start=1):
             assert staircase(curve) == pytest.approx(1.0, abs=0.05)
             if step >= 26:
                 assert curve.scale == pytest.approx(now * STAIRCASE[1], rel=0.05)
@@ -79,7 +79,7 @@ def test_a_slowdown_is_noticed_at_once_and_forgotten_as_fast_and_no_width_is_bla
 @pytest.mark.parametrize("widths", MIXES)
 def test_what_steps_differ_by_chance_does_not_add_up(widths):
     curve = CostCurve(STAIRCASE)
-    for _ in watched(curve, widths, 6000, noise=0.03):
+    for _ in observed(curve, widths, 6000, noise=0.03):
         assert staircase(curve) == pytest.approx(1.0, abs=0.15)
         assert curve.scale == pytest.approx(STAIRCASE[1], rel=0.15)
 
@@ -94,7 +94,7 @@ def test_hiccups_change_nothing(width, factor):
         for _ in range(in_a_row):
             curve.observe(width, factor * STAIRCASE[width])
             assert curve.seconds() == pytest.approx(STAIRCASE, rel=1e-6)
-        for _ in watched(curve, (1, 1, 8), 40):
+        for _ in observed(curve, (1, 1, 8), 40):
             assert curve.seconds() == pytest.approx(STAIRCASE, rel=1e-6)
 
 
@@ -105,13 +105,13 @@ def test_a_width_that_became_dear_or_cheap_is_found_out(widths, factor):
     costs = {**STAIRCASE, 8: factor * STAIRCASE[8]}
     curve = CostCurve(STAIRCASE)
     show(curve, widths, 5 * len(widths) + 20, costs=costs)
-    for _ in watched(curve, widths, 2000, costs=costs):
+    for _ in observed(curve, widths, 2000, costs=costs):
         assert curve.seconds()[8] == pytest.approx(costs[8], rel=0.05)
     assert curve.seconds() == pytest.approx(costs, rel=0.05), "what was not seen stays"
 
 
 def test_what_a_slow_phase_did_to_a_width_is_mended_when_it_is_not_used_any_more():
-    """Or it would never be tried again."""
+    """Otherwise the width would never be tried again."""
     curve = CostCurve(STAIRCASE)
     show(curve, (1, 1, 8), 60, costs={**STAIRCASE, 8: 1.0})
     assert curve.seconds()[8] == pytest.approx(1.0, rel=0.05)
@@ -122,7 +122,7 @@ def test_what_a_slow_phase_did_to_a_width_is_mended_when_it_is_not_used_any_more
 
 
 def test_what_is_kept_lies_half_way():
-    """Between what was measured and what was seen since, as factors go; the speed is today's."""
+    """Between the measurement and the steps since, as factors; the speed is today's."""
     costs = {**STAIRCASE, 8: 4 * STAIRCASE[8]}
     curve = CostCurve(STAIRCASE)
     show(curve, (1, 1, 8), 100, factor=3.0, costs=costs)
@@ -156,7 +156,7 @@ def test_the_curve_stays_positive_whatever_is_observed(steps):
 
 
 class Machine:
-    """Evaluations on a clock that only they move."""
+    """Evaluations on a simulated clock."""
 
     def __init__(self, monkeypatch, cost):
         self.now = 0.0
@@ -177,7 +177,7 @@ def test_a_measured_curve_is_the_fastest_of_all_rounds(monkeypatch):
 
 
 def test_a_change_of_the_width_is_part_of_what_a_draft_costs(monkeypatch):
-    """Both ways: llama.cpp builds its graph anew for the draft, and again behind it."""
+    """llama.cpp builds its graph anew before the draft, and again after it."""
 
     class Changing(Machine):
         def evaluate(self, width):

@@ -1,4 +1,4 @@
-"""How the kernels are tried: with no eye on the clock, for the first call compiles."""
+"""Settings for tests of kernels: no deadline, because the first call compiles."""
 
 import numba
 import numpy as np
@@ -14,6 +14,6 @@ settings.load_profile("kernels")
 
 @pytest.fixture(scope="module", autouse=True)
 def wrapping_hashes():
-    """Hashes are meant to overflow; compiled code does so silently."""
+    """Hashes overflow on purpose; compiled code does so without a warning."""
     with np.errstate(over="ignore"):
         yield

@@ -15,6 +15,7 @@ from aded_edge.draft.calibration import (
     TRUST,
     Calibration,
     cell_of,
+    record,
 )
 from tests import naive
 
@@ -26,7 +27,7 @@ outcomes = st.tuples(st.integers(-1, CELLS - 1), estimates, st.booleans())
 def recorded(outcomes):
     calibration = Calibration()
     for outcome in outcomes:
-        calibration.record(*outcome)
+        record(calibration.counts, *outcome)
     return calibration
 
 
@@ -61,7 +62,7 @@ def test_an_unseen_cell_is_pessimistic_and_earns_its_trust():
     cell = cell_of(2, 1.0, 0.9)
     trusts = [float(calibration.counts[TRUST, cell])]
     for _ in range(50):
-        calibration.record(cell, 0.9, True)
+        record(calibration.counts, cell, 0.9, True)
         trusts.append(float(calibration.counts[TRUST, cell]))
     assert trusts[0] == pytest.approx(PRIOR_TRUST)
     assert trusts == sorted(trusts)
@@ -71,7 +72,7 @@ def test_an_unseen_cell_is_pessimistic_and_earns_its_trust():
 def test_a_cell_follows_the_target_when_it_changes():
     calibration, reference = Calibration(), naive.Calibration()
     for n in range(3000):
-        calibration.record(7, 0.75, n < 2500)
+        record(calibration.counts, 7, 0.75, n < 2500)
         reference.record(7, 0.75, n < 2500)
     assert calibration.counts[EXPECTED, 7] <= MOST_EXPECTED + 1
     assert calibration.counts[TRUST, 7] == pytest.approx(reference.trust(7), rel=1e-4)

@@ -1,198 +1,33 @@
-"""The drafter: what one learned step by step, and what another has from it."""
-
-from itertools import islice
+"""The drafter: what it learns from texts and steps, and what it drafts then."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aded_edge.decode.budget import FixedBudget
-from aded_edge.decode.loop import Loop
-from aded_edge.draft.best_first import PUCT_NODES
-from aded_edge.draft.calibration import ACCEPTED, EXPECTED, NEW_EXPECTED, PRIOR_TRUST, TRUST
+from aded_edge.draft.calibration import ACCEPTED, EXPECTED, PRIOR_TRUST
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter, Step
-from aded_edge.draft.matrix import LEAST_PROB, MOST_WEIGHT, TrigramMatrix
+from aded_edge.draft.matrix import LEAST_PROB, TrigramMatrix
+from aded_edge.draft.puct import PUCT_NODES
 from aded_edge.draft.spans import LENGTHS, Spans
 from aded_edge.draft.tree import DraftTree
 from tests import naive
-from tests.naive import contents, ids
-from tests.scripted import ScriptedTarget
-
-VOCABULARY = 14  # less than a row's slots, and little enough that contexts come back
-ROOM = 1 << 12
-
-
-def fresh(kind=AdaptiveDrafter, **options):
-    return kind(matrix=TrigramMatrix(), spans=Spans(ROOM), **{"keep_news": True, **options})
-
-
-class Cut(FixedBudget):
-    """Evaluates no more than the first nodes of a draft."""
-
-    def __init__(self, most):
-        super().__init__(16)
-        self.most = most
-
-    def cut(self, tree):
-        return tree.prefix(self.most)
-
-
-class Recorder:
-    """Passes on to a drafter, and keeps the steps that it was shown."""
-
-    def __init__(self, drafter):
-        self.drafter = drafter
-        self.steps = []
-
-    def draft(self, *arguments):
-        return self.drafter.draft(*arguments)
-
-    def learn(self, step):
-        self.steps.append(step)
-        self.drafter.learn(step)
-
-
-def greedy(row, logits):
-    return int(logits.argmax())
-
-
-def taught(drafter, prompts, tokens, cut=4, seed=0):
-    """Generates behind each prompt, as `Llama` does; returns the steps."""
-    target = ScriptedTarget.ngram(VOCABULARY, order=3, seed=seed, sharpness=2.0)
-    recorder = Recorder(drafter)
-    for prompt in prompts:
-        target.read(prompt)
-        drafter.read(target.history, 0)
-        stream = Loop(target, recorder, Cut(cut)).run(greedy)
-        text = list(islice(stream, tokens))
-        stream.close()
-        assert len(text) == tokens
-    return recorder.steps
-
-
-prompts = st.lists(
-    st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=9), min_size=1, max_size=3
+from tests.draft.drafters import (
+    ROOM,
+    VOCABULARY,
+    assert_learned_alike,
+    flat,
+    fresh,
+    generate,
+    outcomes,
+    prompts,
 )
-
-
-def assert_drafts_alike(one, other):
-    """Behind everything that one of them logged, both draft the same."""
-    text = one.spans.tail(ROOM)
-    text = text[text >= 0]
-    drafted = 0
-    for end in range(len(text)):
-        trees = [drafter.draft(text[:end], int(text[end]), 12) for drafter in (one, other)]
-        assert trees[0].tokens.tolist() == trees[1].tokens.tolist()
-        assert trees[0].parents.tolist() == trees[1].parents.tolist()
-        assert trees[0].probs == pytest.approx(trees[1].probs, rel=1e-4)
-        drafted += len(trees[0])
-    assert drafted, "two drafters that know nothing agree, too"
-
-
-@given(prompts, st.integers(0, 8), st.integers(0, 9))
-def test_a_fresh_drafter_that_absorbs_what_was_learned_drafts_alike(prompts, cut, seed):
-    teacher, student = fresh(), fresh()
-    taught(teacher, prompts, 30, cut, seed)
-    student.absorb(teacher.take_news().learned())
-    assert_drafts_alike(teacher, student)
-
-
-def test_what_was_learned_turn_by_turn_adds_up():
-    teacher, student = fresh(), fresh()
-    target = ScriptedTarget.ngram(VOCABULARY, order=3, sharpness=2.0)
-    for asked in ([1, 2, 3], [4, 5], [6], []):  # each turn goes on from the history before it
-        known = len(target.history)
-        target.read([*target.history.tolist(), *asked])
-        teacher.read(target.history, known)
-        stream = Loop(target, teacher, Cut(4)).run(greedy)
-        list(islice(stream, 10))
-        stream.close()
-        student.absorb(teacher.take_news().learned())
-    weights = [total for total, _, _ in contents(teacher.matrix).values()]
-    assert max(weights) <= MOST_WEIGHT / 2, "rows are halved at other times when added up"
-    # Not the drafts: sums in another order round otherwise, over the edges of calibration bands.
-    known, learned = contents(teacher.matrix), contents(student.matrix)
-    assert known.keys() == learned.keys()
-    for context, (total, _, successors) in known.items():
-        assert learned[context][0] == pytest.approx(total)
-        assert learned[context][2] == pytest.approx(successors)
-    counts = [drafter.calibration.counts[:NEW_EXPECTED] for drafter in (teacher, student)]
-    np.testing.assert_allclose(*counts, atol=1e-5)
-
-
-@pytest.mark.parametrize("hand_on", [lambda d: d.take_news().learned(), lambda d: d.everything()])
-def test_context_is_counted_once_by_who_absorbs_it(hand_on):
-    """What a prompt goes on from was read before: it stood there once, not twice."""
-    teacher, student = fresh(), fresh()
-    teacher.read(ids(1, 2, 3, 4))
-    teacher.read(ids(1, 2, 3, 4, 5), 4)
-    student.absorb(hand_on(teacher))
-    assert teacher.spans.lookup(ids(1, 2, 3)) == {3: [4]}
-    assert student.spans.lookup(ids(1, 2, 3)) == {3: [4]}
-    assert student.spans.lookup(ids(2, 3, 4)) == {3: [5]}
-
-
-def test_what_was_learned_later_is_younger_for_who_absorbs_it():
-    """The size bound drops the oldest: each part must not begin its own time."""
-    teacher, student = fresh(), fresh()
-    for n in range(10):
-        teacher.read(ids(20 + n, 21 + n))
-    student.absorb(teacher.take_news().learned())
-    teacher.read(ids(1, 2))
-    student.absorb(teacher.take_news().learned())
-    stamps = {context: stamp for context, (_, stamp, _) in contents(student.matrix).items()}
-    assert stamps[1,] > stamps[29,] > stamps[20,]
-
-
-def test_all_that_is_known_can_be_handed_on_at_once():
-    teacher, second, third = fresh(), fresh(), fresh()
-    taught(teacher, [[1, 2, 3]], 30)
-    second.absorb(teacher.take_news().learned())
-    taught(second, [[4, 5, 6]], 30)
-    third.absorb(second.everything())
-    assert_drafts_alike(second, third)
-
-
-def test_what_was_learned_is_taken_once():
-    drafter = fresh()
-    taught(drafter, [[1, 2, 3]], 10)
-    assert drafter.take_news().events
-    again = drafter.take_news()
-    assert not again.events
-    assert not np.any(again.expected)
-    assert not np.any(again.accepted)
-
-
-def test_what_was_absorbed_is_not_learned_anew():
-    teacher, student = fresh(), fresh()
-    taught(teacher, [[1, 2, 3]], 10)
-    student.absorb(teacher.take_news().learned())
-    assert not student.take_news().events
-    assert not np.any(student.calibration.counts[NEW_EXPECTED:])
-
-
-def test_a_drafter_that_is_not_asked_to_keeps_no_news():
-    drafter = fresh(keep_news=False)
-    taught(drafter, [[1, 2, 3]], 10)
-    assert not drafter.take_news().events
-
-
-def test_what_was_taken_does_not_change_when_the_callers_arrays_do():
-    drafter, text = fresh(), ids(1, 2, 3, 4)
-    drafter.read(text)
-    text[:] = 9
-    assert drafter.take_news().learned().tokens.tolist() == [-1, -1, 1, 2, 3, 4]
-
-
-def flat(rows):
-    """(context, token) -> weight; the row's total under the token None."""
-    weights = {(c, None): total for c, (total, _, _) in rows.items()}
-    return weights | {(c, t): w for c, (_, _, held) in rows.items() for t, w in held.items()}
+from tests.draft.reading import copies
+from tests.naive import contents, ids
 
 
 def teach(matrix, spans, calibration, step):
-    """What one step teaches, told to the references one after another."""
+    """Teach the references what one step teaches a drafter."""
     draft, emitted = step.draft, step.emitted.tolist()
     for parent, token in zip(step.parents.tolist(), emitted, strict=True):
         for node in np.flatnonzero(draft.parents == parent):
@@ -207,7 +42,7 @@ def teach(matrix, spans, calibration, step):
 @given(prompts, st.integers(0, 8), st.integers(0, 9))
 def test_a_step_teaches_matrix_spans_and_calibration(prompts, cut, seed):
     drafter = fresh()
-    steps = iter(taught(drafter, prompts, 20, cut, seed))
+    steps = iter(generate(drafter, prompts, 20, cut, seed))
     matrix, spans, calibration = naive.Matrix(), naive.Spans(ROOM), naive.Calibration()
     for prompt in prompts:
         matrix.observe(prompt)
@@ -226,7 +61,7 @@ def test_a_step_teaches_matrix_spans_and_calibration(prompts, cut, seed):
         assert counts[[EXPECTED, ACCEPTED], cell].tolist() == pytest.approx(sums, rel=1e-4)
 
 
-#   7 (cell 3) ┬ 8 (cell 5)        1 stands beside 7, and 9 below 8
+#   7 (cell 3) ┬ 8 (cell 5)        1 is a sibling of 7, and 9 a child of 8
 #              └ 4 (cell 6)
 DRAFT = DraftTree(
     ids(7, 1, 8, 4, 9),
@@ -250,13 +85,8 @@ def step(parents, emitted, befores=(), lasts=(), tokens=(), probs=()):
     )
 
 
-def outcomes(drafter):
-    expected, accepted = drafter.calibration.counts[[EXPECTED, ACCEPTED]]
-    return {int(c): (expected[c], accepted[c]) for c in np.flatnonzero(expected)}
-
-
 def test_nodes_that_were_cut_off_have_an_outcome_too():
-    """Node 0 alone was evaluated and confirmed; then the target said 4, which was cut off."""
+    """Only node 0 was evaluated, and confirmed; then the target chose 4, which was cut off."""
     drafter = fresh()
     drafter.learn(step([-1, 0], [7, 4], [5, 6], [6, 7], [[7], [4]], [[0.5], [0.5]]))
     assert outcomes(drafter) == {3: (0.5, 1), 4: (0.25, 0), 5: (0.5, 0), 6: (0.25, 1)}
@@ -279,17 +109,6 @@ def test_a_step_whose_rows_were_lost_teaches_what_was_emitted():
     assert outcomes(drafter) == {3: (0.5, 1), 4: (0.25, 0)}
     assert contents(drafter.matrix)[5, 6][2] == {7: 1.0}
     assert_learned_alike(drafter)
-
-
-def assert_learned_alike(drafter):
-    """What is handed on is what was learned: rows, tokens and outcomes."""
-    student = fresh()
-    student.absorb(drafter.take_news().learned())
-    assert flat(contents(student.matrix)) == flat(contents(drafter.matrix))
-    tail = drafter.spans.tail(ROOM)
-    assert student.spans.tail(len(tail)).tolist() == tail.tolist()
-    assert outcomes(student) == outcomes(drafter)
-    assert student.calibration.counts[TRUST] == pytest.approx(drafter.calibration.counts[TRUST])
 
 
 def test_candidates_that_are_hardly_likely_teach_nothing():
@@ -336,7 +155,7 @@ def test_a_drafter_that_trusts_takes_estimates_as_they_are():
 
 @pytest.mark.parametrize("later", [2, 3, 5])
 def test_a_long_copy_is_not_led_astray_by_later_texts_that_share_a_phrase(later):
-    """Inside the text itself its own continuation counts, elsewhere the latest one."""
+    """Within the text its own continuation is drafted, elsewhere the latest one."""
     text = np.arange(100, 200, dtype=np.int32)
     phrase = text[60:68]
     drafter = fresh(max_leaves=1, trusting=True)
@@ -345,7 +164,7 @@ def test_a_long_copy_is_not_led_astray_by_later_texts_that_share_a_phrase(later)
         drafter.read(np.concatenate((ids(10 + n), phrase, ids(7, 6, 5, 4))))
     tree = drafter.draft(text[:59], int(text[59]), 20)
     assert tree.tokens.tolist() == text[60 : 60 + len(tree)].tolist()
-    assert len(tree) > 8, "behind the phrase, too"
+    assert len(tree) > 8, "the draft goes beyond the phrase"
     inside = drafter.draft(text[:67], int(text[67]), 4)
     assert inside.tokens[0] == text[68]
     elsewhere = drafter.draft(np.concatenate((ids(3), phrase[:-1])), int(phrase[-1]), 4)
@@ -374,15 +193,15 @@ def test_a_prompt_read_in_two_parts_is_read_as_a_whole(text, start):
     assert flat(contents(parts.matrix)) == flat(contents(whole.matrix))
     for end in range(1, len(text)):
         context = ids(*text[:end])
-        assert parts.spans.lookup(context) == whole.spans.lookup(context)
+        assert copies(parts.spans, context) == copies(whole.spans, context)
     assert_learned_alike(parts)
 
 
 def test_a_part_of_a_prompt_is_found_by_the_context_before_it():
     drafter = fresh()
     drafter.read(ids(*range(50)), 40)
-    assert drafter.spans.lookup(ids(*range(40))) == {length: [40] for length in LENGTHS}
-    assert drafter.spans.lookup(ids(*range(39))) == {}
+    assert copies(drafter.spans, ids(*range(40))) == {length: [40] for length in LENGTHS}
+    assert copies(drafter.spans, ids(*range(39))) == {}
     assert (38, 39) in contents(drafter.matrix)
     assert (37, 38) not in contents(drafter.matrix)
 
@@ -395,11 +214,11 @@ def test_a_matrix_and_spans_that_are_given_are_used_though_empty():
 
 
 def test_more_is_drafted_the_second_time():
-    """The point of it all: what the target said once is drafted when it comes again."""
+    """What the target said once is drafted when it says it again."""
     drafter = fresh()
     accepted = []
     for _ in range(3):
-        steps = taught(drafter, [[1, 2, 3]], 40, cut=8)
+        steps = generate(drafter, [[1, 2, 3]], 40, cut=8)
         accepted.append(sum(len(step.emitted) - 1 for step in steps))
     assert accepted[0] < accepted[1] <= accepted[2]
     assert accepted[2] > 25
@@ -407,7 +226,7 @@ def test_more_is_drafted_the_second_time():
 
 def test_the_bounds_given_hold_for_every_draft():
     drafter = fresh(max_leaves=2, max_depth=3, least=0.1)
-    taught(drafter, [[1, 2, 3]], 40, cut=8)
+    generate(drafter, [[1, 2, 3]], 40, cut=8)
     for token in range(VOCABULARY):
         tree = drafter.draft(ids(1), token, 16)
         ends = set(range(len(tree))) - set(tree.parents.tolist())
@@ -427,7 +246,7 @@ def test_the_papers_drafter_needs_two_tokens_and_keeps_its_bound():
 
 def test_the_papers_drafter_learns_as_the_other_does():
     paper, ours = fresh(PaperDrafter), fresh()
-    steps = taught(paper, [[1, 2, 3]], 30)
+    steps = generate(paper, [[1, 2, 3]], 30)
     ours.read(ids(1, 2, 3))
     for each in steps:
         ours.learn(each)

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aded_edge.draft.calibration import CELLS, LENGTH_KINDS, SURE, TRUST, Calibration
-from aded_edge.draft.estimate import CONTEXT, MOST_CANDIDATES, blend, calibrate, next_tokens
+from aded_edge.draft.estimate import MOST_CANDIDATES, calibrate
 from aded_edge.draft.matrix import SLOTS, TrigramMatrix
 from aded_edge.draft.spans import LENGTHS, WAYS, Spans
 from tests import naive
+from tests.draft.reading import blended, copies, next_tokens
 from tests.naive import contents, ids
 
 KAPPA = 0.75
@@ -33,21 +34,13 @@ def evidence(matrix, spans, context, longest):
         row = rows.get(tuple(context[-length:]))
         if row is not None and length <= min(len(context), longest):
             found.append((kind, row[0], row[2]))
-    places = spans.lookup(ids(*context))
+    places = copies(spans, ids(*context))
     for kind, length in enumerate(LENGTHS, start=2):
         if length not in places or length > longest:
             break
         weights = {token: places[length].count(token) for token in places[length]}
         found.append((kind, len(places[length]), weights))
     return found
-
-
-def blended(matrix, spans, context, longest=CONTEXT):
-    tokens, estimates = np.empty(MOST_CANDIDATES, np.int32), np.empty(MOST_CANDIDATES)
-    found, kind = np.empty(WAYS, np.int32), np.empty(2)
-    out = tokens, estimates, found, kind
-    count = blend(matrix.table, spans.log, ids(*context), len(context), KAPPA, longest, *out)
-    return tokens[:count].tolist(), estimates[:count].tolist(), kind.tolist()
 
 
 longests = st.sampled_from([1, 2, *LENGTHS])
@@ -58,7 +51,7 @@ def test_each_length_speaks_louder_than_all_shorter_ones(texts, context, longest
     """Up to the longest that is asked for."""
     matrix, spans = read(*texts)
     known = evidence(matrix, spans, context, longest)
-    tokens, estimates, kind = blended(matrix, spans, context, longest)
+    tokens, estimates, kind = blended(matrix, spans, ids(*context), KAPPA, longest)
     expected = naive.blend([(total, weights) for _, total, weights in known], KAPPA)
     assert len(set(tokens)) == len(tokens), "a token is named once"
     assert dict(zip(tokens, estimates, strict=True)) == pytest.approx(expected, rel=1e-5)
@@ -68,21 +61,21 @@ def test_each_length_speaks_louder_than_all_shorter_ones(texts, context, longest
 
 def test_a_length_without_a_match_changes_nothing():
     matrix, spans = read([5, 6, 7, 8], [9, 6, 3])
-    short = next_tokens(matrix.table, spans.log, ids(6), KAPPA)
-    assert next_tokens(matrix.table, spans.log, ids(1, 2, 3, 4, 6), KAPPA) == short
+    short = next_tokens(matrix, spans, ids(6), KAPPA)
+    assert next_tokens(matrix, spans, ids(1, 2, 3, 4, 6), KAPPA) == short
     assert set(short) == {7, 3}
 
 
 def test_a_long_copy_outweighs_a_frequent_tri_gram():
     matrix, spans = read([1, 2, 3, 4, 5], *[[9, 3, 4, 6]] * 5)
-    estimates = next_tokens(matrix.table, spans.log, ids(1, 2, 3, 4), KAPPA)
+    estimates = next_tokens(matrix, spans, ids(1, 2, 3, 4), KAPPA)
     assert max(estimates, key=estimates.__getitem__) == 5
     assert estimates[6] > 0.1
 
 
 def test_nothing_known_is_nothing_estimated():
     matrix, spans = read()
-    assert next_tokens(matrix.table, spans.log, ids(1, 2, 3), KAPPA) == {}
+    assert next_tokens(matrix, spans, ids(1, 2, 3), KAPPA) == {}
 
 
 def test_there_is_room_for_all_that_can_be_named():
@@ -96,7 +89,7 @@ def test_there_is_room_for_all_that_can_be_named():
     for number, length in enumerate(LENGTHS):
         for way in range(WAYS):
             spans.append(ids(99 - length, *end[-length:], 300 + 10 * number + way))
-    tokens, estimates, kind = blended(matrix, spans, end)
+    tokens, estimates, kind = blended(matrix, spans, ids(*end), KAPPA)
     assert len(table[7, 8][2]) == SLOTS
     assert len(tokens) <= MOST_CANDIDATES
     assert len(set(tokens)) == len(tokens)

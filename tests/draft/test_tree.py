@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from aded_edge.draft.tree import DraftTree
+from tests.draft.reading import chain
 
 #   5 ┬ 7 ─ 5
 #     └ 8
@@ -13,17 +14,16 @@ FORK = DraftTree.build([5, 6, 7, 8, 7, 5], [-1, -1, 0, 0, 1, 2], [0.9, 0.5, 0.4,
 
 def test_the_empty_tree_has_no_nodes_and_no_child():
     empty = DraftTree.empty()
-    assert len(empty) == len(DraftTree.build([], [])) == len(DraftTree.chain([])) == 0
+    assert len(empty) == len(DraftTree.build([], [])) == len(chain([])) == 0
     assert empty.child(-1, 5) is None
 
 
-def test_a_chain_is_one_path_believed_in_completely():
-    chain = DraftTree.chain([4, 5, 6])
-    assert chain.parents.tolist() == [-1, 0, 1]
-    assert chain.probs.tolist() == [1.0, 1.0, 1.0]
+def test_without_probabilities_every_node_is_certain():
+    tree = DraftTree.build([4, 5, 6], [-1, 0, 1])
+    assert tree.probs.tolist() == [1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("tree", [FORK, DraftTree.empty(), DraftTree.chain([1])])
+@pytest.mark.parametrize("tree", [FORK, DraftTree.empty(), chain([1])])
 def test_the_arrays_have_their_types_whatever_they_were_built_from(tree):
     types = [np.int32, np.int32, np.float32, np.float32, np.int16]
     arrays = [tree.tokens, tree.parents, tree.probs, tree.estimates, tree.cells]

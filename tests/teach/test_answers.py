@@ -6,6 +6,7 @@ import pytest
 from aded_edge.draft.drafter import AdaptiveDrafter
 from aded_edge.llamacpp.parallel import ParallelTarget
 from aded_edge.teach.answers import ParallelAnswers, sample
+from tests.draft.reading import lookup
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_the_distribution_is_learned_and_not_only_what_was_chosen(parallel, tiny
     answer = said(learned, "ab")
     drafter = AdaptiveDrafter()
     drafter.absorb(learned)
-    tokens, shares = drafter.matrix.lookup(ord("a") + 3, ord("b") + 3)
+    tokens, shares = lookup(drafter.matrix, ord("a") + 3, ord("b") + 3)
     tiny_plain.reset()
     tiny_plain.eval([ord("a") + 3, ord("b") + 3])
     logits = tiny_plain._ctx.get_logits()
@@ -125,5 +126,5 @@ def test_the_prompt_is_context_and_is_not_learned(parallel):
     learned = taught(parallel(["abcdefgh"], sequences=1), 4)
     drafter = AdaptiveDrafter()
     drafter.absorb(learned)
-    assert drafter.matrix.lookup(ord("a") + 3, ord("b") + 3)[0].size == 0
-    assert drafter.matrix.lookup(ord("g") + 3, ord("h") + 3)[0].size > 0
+    assert lookup(drafter.matrix, ord("a") + 3, ord("b") + 3)[0].size == 0
+    assert lookup(drafter.matrix, ord("g") + 3, ord("h") + 3)[0].size > 0

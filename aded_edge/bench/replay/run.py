@@ -24,9 +24,9 @@ from aded_edge.bench.oracle import oracle_seconds
 from aded_edge.decode.budget import Budget, CostBudget, FixedBudget
 from aded_edge.decode.candidates import CANDIDATES
 from aded_edge.decode.cost_curve import WIDTHS, CostCurve
-from aded_edge.decode.loop import LESSONS
-from aded_edge.draft.best_first import PUCT_NODES
+from aded_edge.decode.loop import LEARN_TOGETHER
 from aded_edge.draft.drafter import AdaptiveDrafter, Step
+from aded_edge.draft.puct import PUCT_NODES
 from aded_edge.draft.tree import ROOT, DraftTree
 from aded_edge.errors import BenchError
 
@@ -163,7 +163,7 @@ class Replay:
         self._budget: Budget
         self._budget = FixedBudget(PUCT_NODES) if fixed else CostBudget(CostCurve(costs))
         self._overhead = overhead * costs[1]
-        self._lessons: list[Step] = []
+        self._unlearned: list[Step] = []
 
     def visit(self, turns: Iterable[Turn]) -> dict[str, Tally]:
         """Replay answers in order; return a tally by category, with ALL_CATEGORIES for the sum."""
@@ -181,17 +181,17 @@ class Replay:
         self.drafter.read(turn.prompt)
         self._budget.begin()
         place = len(turn.prompt)  # index of the root in the text
-        self._teach(DraftTree.empty(), text[place : place + 1], (), text, place, turn)
+        self._note(DraftTree.empty(), text[place : place + 1], (), text, place, turn)
         while place < len(text) - 1:
             root = int(text[place])
             budget = self._budget
             draft = self.drafter.draft(text[:place], root, budget.most_nodes, budget.worth)
-            self._learn(least=LESSONS)
+            self._learn(least=LEARN_TOGETHER)
             tree = budget.cut(draft)
             path = _accepted(tree, text[place + 1 :])
             emitted = text[place + 1 : place + 2 + len(path)]
             place += len(emitted)
-            self._teach(draft, emitted, path, text, place, turn)
+            self._note(draft, emitted, path, text, place, turn)
             budget.settle(len(tree) + 1, len(emitted))
             self._count(tally, tree, len(path), len(emitted))
         self._learn(least=1)
@@ -212,7 +212,7 @@ class Replay:
         tally.cost += cost + self._overhead
         tally.depths[accepted] += 1
 
-    def _teach(
+    def _note(
         self,
         draft: DraftTree,
         emitted: Any,
@@ -229,14 +229,14 @@ class Replay:
         lasts = text[behind]
         befores = np.where(behind > 0, text[behind - 1], -1).astype(np.int32)
         tops = turn.top_tokens[known][:, :CANDIDATES], turn.top_probs[known][:, :CANDIDATES]
-        self._lessons.append(Step(draft, parents, emitted, befores, lasts, *tops))
+        self._unlearned.append(Step(draft, parents, emitted, befores, lasts, *tops))
 
     def _learn(self, least: int) -> None:
         # As in the decoding loop: a step is learned from some steps later, after a draft.
-        if len(self._lessons) >= least:
-            lessons, self._lessons = self._lessons, []
-            for lesson in lessons:
-                self.drafter.learn(lesson)
+        if len(self._unlearned) >= least:
+            steps, self._unlearned = self._unlearned, []
+            for step in steps:
+                self.drafter.learn(step)
 
 
 def _accepted(tree: DraftTree, future: Any) -> list[int]:
