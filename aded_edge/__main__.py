@@ -1,4 +1,4 @@
-"""`python -m aded_edge`: see `cli.py`."""
+"""`python -m aded_edge`: see `cli/main.py`."""
 
 from .cli.main import main
 
