@@ -3,7 +3,8 @@
 Knows trees, logits and costs, and reaches the drafter, the budget and the target by protocols. Does
 not know llama.cpp, text, files, or how a token is chosen.
 
-Other rooms use these names. They are not imported here: `stats` must be importable without Numba.
+Other rooms use these names. They are not imported here, because rooms that only show `stats` need
+no kernels.
 
 - `loop`: `Loop` runs the steps; the protocol `Target`; `Choose`, `Stop`, `LEARN_TOGETHER`
 - `budget`: where a draft is cut: `CostBudget`, `FixedBudget`, the protocol `Budget`

@@ -37,7 +37,7 @@ PURSE_SHARE = 0.05
 """What each plain step adds to the purse, in plain steps."""
 
 SAFE = 0.02
-"""A draft is evaluated whatever the purse holds if its expected loss is not above this."""
+"""A draft whose expected loss is at most this needs no purse, in plain steps."""
 
 MOST_PURSE = 8.0
 """Upper bound of the purse, in plain steps, so that a long run of good drafts does not pay for an
@@ -202,7 +202,7 @@ class CostBudget:
             return 0, 1.0
         most = max(most, 1)  # even if no width pays, one node is drafted for the probes
         # If no node of a draft of n nodes is likelier than p, it pays only if p is at least this.
-        # Behind likelier nodes a node with half of it may still pay.
+        # After likelier nodes a node with half of it may still pay.
         needed = (MARGIN * ratios[1:] - 1.0) / (widths[1:] - 1)
         return most, 0.5 * float(needed.min())
 

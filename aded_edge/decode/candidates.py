@@ -77,7 +77,7 @@ def _top(logits: Any, tokens: Any, probs: Any) -> None:
         held = 0
         total = 0.0
         for i in range(n + 1):
-            # First each lane; last (i == n) the tokens behind the last whole stripe.
+            # First each lane; last (i == n) the tokens after the last whole stripe.
             first, step, most = (i, n, lanes[i]) if i < n else (whole, 1, best)
             if most < best - _NEGLIGIBLE and (
                 held == tokens.shape[1] and most < probs[r, held - 1]

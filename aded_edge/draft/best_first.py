@@ -195,8 +195,7 @@ def best_first(
     """Search the tree of the likeliest nodes.
 
     Args:
-        table, log: `TrigramMatrix.table` and `Spans.log`.
-        counts: `Calibration.counts`.
+        table, log, counts: `TrigramMatrix.table`, `Spans.log` and `Calibration.counts`.
         history: int32 (n,), the tokens before the root; only the last CONTEXT - 1 of them count.
         root: the token that the draft follows.
         kappa: weight of the shorter contexts at each longer one.
@@ -211,8 +210,10 @@ def best_first(
     """
     if max_nodes < 1:
         return DraftTree.empty()
-    tokens, parents = np.empty((2, max_nodes), np.int32)
-    probs, estimates = np.empty((2, max_nodes), np.float32)
+    tokens = np.empty(max_nodes, np.int32)
+    parents = np.empty(max_nodes, np.int32)
+    probs = np.empty(max_nodes, np.float32)
+    estimates = np.empty(max_nodes, np.float32)
     cells = np.empty(max_nodes, np.int16)
     n = _best_first(
         table,

@@ -1,7 +1,7 @@
 """Calibration: how often the target really chose a token that was estimated at p.
 
 Raw estimates are too high while the matrix is cold, and they differ by kind of evidence: an
-estimate of 0.7 means more behind a copied span of eight tokens than behind a tri-gram seen once.
+estimate of 0.7 from a copied span of eight tokens is better than one from a tri-gram seen once.
 So estimates are sorted into cells by length of the context, weight of evidence and height, and
 each cell has a trust: the factor by which its estimates are multiplied. A cell starts below 1, so
 that a new matrix drafts little until its estimates have proved right.

@@ -216,7 +216,7 @@ class Rows(NamedTuple):
 
 
 class TrigramMatrix:
-    """Weights of next tokens behind each pair of tokens, and behind each single token.
+    """Weights of next tokens after each pair of tokens, and after each single token.
 
     Args:
         max_contexts: largest number of contexts. When it is reached, a quarter of them is dropped,

@@ -24,7 +24,7 @@ PUCT_ITERATIONS = 150
 """Paths that one search walks."""
 
 PUCT_SEARCHED = 3
-"""Tokens of a draft that the search chooses. One more, the likeliest, is added behind them."""
+"""Tokens of a draft that the search chooses. One more, the likeliest, is appended."""
 
 PUCT_DRAFTS = 24
 """Drafts (paths from the root) that are kept: the most visited ones."""
@@ -35,8 +35,11 @@ PUCT_NODES = 64
 PUCT_SUCCESSORS = 12
 """Successors of a context that the search considers."""
 
+# c1 and c2 of the paper's score.
 _C1 = 32.0
 _C2 = 8.0
+
+# Nodes that a search can open at most, with its root.
 _ROOM = 1 + PUCT_ITERATIONS * PUCT_SEARCHED * PUCT_SUCCESSORS
 
 
@@ -156,7 +159,7 @@ def _union(
     tree_probs: Any,
     tree_depths: Any,
 ) -> int:
-    # Joins the drafts of a search with `used` nodes, each with the likeliest token behind it, to
+    # Joins the drafts of a search with `used` nodes, each with the likeliest token after it, to
     # one tree: a parent stands before its children. Returns the number of nodes.
     max_nodes = tree_tokens.size
     ends = np.empty(PUCT_DRAFTS, np.int32)
@@ -214,7 +217,7 @@ def _order(probs: Any, depths: Any, n: int) -> Any:
 def _puct(table: Any, before: int, root: int, out: Any, out_parents: Any, out_probs: Any) -> int:
     # Writes the tree into the last three arrays; returns how many nodes it has.
     max_nodes = out.size
-    # The search writes one more set of successors behind its nodes: the tokens that end a draft.
+    # With room for one more set of successors: `_union` looks up the tokens that end the drafts.
     tokens = np.empty(_ROOM + PUCT_SUCCESSORS, np.int32)
     probs = np.ones(_ROOM + PUCT_SUCCESSORS, np.float64)
     parents = np.full(_ROOM, -1, np.int32)

@@ -1,4 +1,4 @@
-"""Copied spans: finds earlier occurrences of the last 3 to 32 tokens, and the tokens behind them.
+"""Copied spans: finds earlier occurrences of the last 3 to 32 tokens, and the tokens after them.
 
 A bounded log holds the tokens that were read and generated. For each context length a table leads
 from the hash of that many tokens to the latest places in the log that follow them. A context of
@@ -130,7 +130,7 @@ def successors(log: Any, context: Any, end: int, n: int, found: Any) -> int:
 
 
 class Spans:
-    """A bounded log of tokens, and the latest places behind each context of 3 to 32 tokens.
+    """A bounded log of tokens, and the latest places after each context of 3 to 32 tokens.
 
     Args:
         capacity: number of tokens held, rounded up to a power of two; the oldest are overwritten.
