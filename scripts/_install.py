@@ -35,8 +35,9 @@ class InstallError(Exception):
 
 
 def say(line: str, end: str = "\n") -> None:
-    """Print on stderr."""
-    print(f"aded-edge: {line}", end=end, file=sys.stderr, flush=True)
+    """Print a line on stderr, on a terminal over one that has no end yet."""
+    start = "\r\x1b[K" if sys.stderr.isatty() else ""
+    print(f"{start}aded-edge: {line}", end=end, file=sys.stderr, flush=True)
 
 
 def lock_of(root: Path) -> int:
@@ -76,7 +77,7 @@ def run(what: str, command: list[str], log: Path, lock: int) -> None:
                 if terminal or ticks % HEARTBEAT == 0:
                     minutes, seconds = divmod(int(time.monotonic() - begun), 60)
                     line = f"{minutes}:{seconds:02} {stage}"[: shutil.get_terminal_size()[0] - 12]
-                    say(line, end="\x1b[K\r" if terminal else "\n")
+                    say(line, end="" if terminal else "\n")
         finally:
             stop(child)
         reader.seek(start)

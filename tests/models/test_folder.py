@@ -13,10 +13,10 @@ from aded_edge.errors import ModelError
         ("Qwen-0.5B-Q4_0", "Qwen-0.5B-Q4_0.gguf"),
         ("qwen-0.5b-q4_0", "Qwen-0.5B-Q4_0.gguf"),
         ("qwen-1", "Qwen-1.5B.gguf"),
-        ("tiny", "tiny.gguf"),  # itself, though tiny-2 begins so too
+        ("tiny", "tiny.gguf"),  # an exact name wins over a beginning
         ("tiny-", "tiny-2.gguf"),
         ("big", "big-00001-of-00002.gguf"),
-        ("smol", "smollm3.gguf"),  # what is there comes before the default model, which is not
+        ("smol", "smollm3.gguf"),  # an existing file wins over the missing default model
     ],
 )
 def test_names_in_the_models_folder(folder, name, file):

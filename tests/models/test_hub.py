@@ -130,7 +130,7 @@ def test_a_token_opens_a_gated_repo(hub, machine):
     path = machine.resolve(f"hf:{REPO}", HF_TOKEN=hub.token)
     assert path.read_bytes() == FILES["tiny-Q4_K_M.gguf"]
     assert hub.tokens_at_store == {None}
-    # Opened once, it is used without a token, and without asking.
+    # Once cached, it needs no token, because the hub is not asked.
     assert machine.resolve(f"hf:{REPO}") == path
 
 

@@ -1,4 +1,4 @@
-"""Which file a name means, by names alone."""
+"""Which of several files a file name or a quantisation means."""
 
 import pytest
 
