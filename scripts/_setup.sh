@@ -1,13 +1,13 @@
-# Sourced by the other scripts: makes sure that .venv holds what requirements.lock says.
+# Sourced by the other scripts: makes sure that .venv has the packages of requirements.lock.
 #
-# Knows where things lie and how to tell that nothing is to do, which takes a moment; the rest is
-# left to _install.py. Does not know what the package does. Sets ROOT, PYTHON and MODEL. Whatever
-# it says goes to stderr: stdout belongs to the program that runs afterwards.
+# Finds out quickly whether .venv is up to date; if it is not, runs _install.py. Does not know what
+# the package does. Sets ROOT, PYTHON and MODEL. Writes to stderr only: stdout belongs to the
+# program that runs afterwards.
 # shellcheck shell=bash
 
-# How llama.cpp is compiled when the user does not say (CMAKE_ARGS=-DGGML_CUDA=on scripts/chat).
-# Without llamafile's kernels a row of logits has the same bits at every batch width on a CPU, so
-# that greedy answers with drafts are those without, to the letter (NOTES.md).
+# Flags for compiling llama.cpp, unless the user gives others (CMAKE_ARGS=-DGGML_CUDA=on
+# scripts/chat). Without llamafile's kernels, a CPU computes the same logits at every batch width,
+# so greedy answers with drafts are identical to those without (NOTES.md).
 DEFAULT_CMAKE_ARGS="-DGGML_LLAMAFILE=OFF"
 
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
@@ -20,21 +20,21 @@ die() {
     exit 1
 }
 
-# Says what runs next, runs it, and passes its exit status on.
+# Prints a title, runs the command, and returns its exit status.
 step() {
     echo "== $1" >&2
     shift
     "$@"
 }
 
-# Prints "3.11" if this is a Python that can run aded-edge, and nothing otherwise.
+# Prints "3.11" if this Python can run aded-edge, and nothing otherwise.
 usable_version() {
     "$1" -ISc 'import sys; v = sys.version_info; v < (3, 10) or print("%d.%d" % v[:2])' \
         2>/dev/null || true
 }
 
-# Everything that an install depends on, but for the version of Python. What the user once chose
-# for CMAKE_ARGS stays chosen: nobody wants llama.cpp compiled anew for having left it out.
+# Prints everything that an install depends on, except the version of Python. CMAKE_ARGS that the
+# user once gave stay in force: to leave them out later must not compile llama.cpp again.
 recipe() {
     local cmake="default $DEFAULT_CMAKE_ARGS" chosen
     if [ -n "${CMAKE_ARGS+given}" ]; then

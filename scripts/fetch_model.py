@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Fetches the default model: see `aded_edge/fetch.py`, which does the work.
+"""Fetch the default model, with the package of the clone that this script is in.
 
-Only finds the package in the clone that this script belongs to.
+`aded_edge/models/default.py` does the work.
 """
 
 import sys

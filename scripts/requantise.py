@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes a model's weights anew in another quantisation, by llama.cpp's own `llama_model_quantize`.
+"""Write a model's weights in another quantisation, with llama.cpp's `llama_model_quantize`.
 
-`python -m aded_edge doctor` says where that pays. The new file appears under its name only when
+`python -m aded_edge doctor` says for which models that pays. The new file gets its name only when
 it is whole.
 
-Does not know what a quantisation costs or how well it answers.
+Knows llama.cpp's quantiser and its log. Does not know how fast a quantisation is or how well it
+answers.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 try:
     import click
     import llama_cpp
+    from rich.filesize import decimal
     from tqdm import tqdm
 
     from aded_edge.cli.main import guarded
     from aded_edge.errors import ConfigError, ModelError
+    from aded_edge.runtime.options import default_threads
 except ModuleNotFoundError as error:
     sys.exit(f"aded-edge: {sys.executable} lacks {error.name}: run scripts/chat, which sets up all")
 
@@ -36,11 +39,11 @@ TYPES = {
     for name, value in vars(llama_cpp).items()
     if name.startswith(_PREFIX)
 }
-"""llama.cpp's names of quantisations, and its numbers for them."""
+"""llama.cpp's number of each quantisation, by name."""
 
 
 class _Log:
-    """Follows llama.cpp's log: a bar of tensors, and why it failed."""
+    """Reads llama.cpp's log: shows a progress bar of tensors, and keeps the reason of a failure."""
 
     def __init__(self) -> None:
         self.reason = "llama.cpp gives no reason"
@@ -57,32 +60,32 @@ class _Log:
             self.reason = failure[1].strip()
 
     def close(self) -> None:
-        """Ends the bar."""
+        """Close the progress bar."""
         self._bar.close()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--type", "kind", default="Q4_0", show_default=True, help="As llama.cpp names it.")
-@click.option("--threads", type=click.IntRange(1), help="Default: all cores.")
+@click.option("--type", "kind", default="Q4_0", show_default=True, help="llama.cpp's name of it.")
+@click.option("--threads", type=click.IntRange(1), help="Default: physical cores.")
 def requantise(model: Path, out: Path, kind: str, threads: int | None) -> None:
     """Write MODEL's weights to OUT in another quantisation.
 
-    The model's answers change slightly. The fewer bits MODEL itself has, the more is lost: start
-    from its F16 or Q8_0 file where there is one.
+    The model's answers change slightly. Start from its F16 or Q8_0 file if there is one: the
+    fewer bits MODEL has, the more is lost.
     """
     if kind.upper() not in TYPES:
         raise ConfigError(f"no quantisation {kind!r}; known: {', '.join(TYPES)}")
     _check_files(model, out)
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = TYPES[kind.upper()]
-    params.nthread = threads or os.cpu_count() or 1
+    params.nthread = threads or default_threads()
     params.allow_requantize = True
     click.echo(f"{model} becomes {kind.upper()} ...", err=True)
     _write(model, out, params)
     before, after = model.stat().st_size, out.stat().st_size
-    click.echo(f"written to {out}: {after / 1e6:.0f} MB, from {before / 1e6:.0f} MB")
+    click.echo(f"written to {out}: {decimal(after)}, from {decimal(before)}")
 
 
 def _check_files(model: Path, out: Path) -> None:
@@ -106,7 +109,7 @@ def _write(model: Path, out: Path, params: llama_cpp.llama_model_quantize_params
         raise ConfigError(f"cannot write to {out.parent}: {error.strerror}") from error
     part = folder / out.name
     log = _Log()
-    callback = llama_cpp.llama_log_callback(log)  # held: llama.cpp keeps no reference
+    callback = llama_cpp.llama_log_callback(log)  # in a variable: llama.cpp keeps no reference
     llama_cpp.llama_log_set(callback, None)
     status: list[int] = []
 
@@ -123,7 +126,7 @@ def _write(model: Path, out: Path, params: llama_cpp.llama_model_quantize_params
             raise ModelError(f"{model} cannot be quantised: {log.reason}")
         os.replace(part, out)
     except KeyboardInterrupt:
-        # llama.cpp cannot be asked to stop, and Python must not end beneath its calls.
+        # llama.cpp cannot be told to stop, and its thread would crash if Python shut down normally.
         shutil.rmtree(folder, ignore_errors=True)
         os._exit(130)
     finally:

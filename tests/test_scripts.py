@@ -1,4 +1,4 @@
-"""The scripts, as far as that is quick: no test here installs or compiles anything."""
+"""The scripts, except for installing and compiling, which take minutes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -15,7 +16,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -26,7 +26,7 @@ COMMANDS = ["chat", "test", "check", "bench", "fetch_model.py"]
 BASH = [ROOT / ".ci/run", *(ROOT / "scripts" / name for name in ["_setup.sh", *COMMANDS[:-1]])]
 TOOLS = ["bash", "cat", "cksum", "dirname", "env", "grep", "readlink", "sed"]
 
-# Stands in for _install.py: says that it ran, and leaves a Python that prints its arguments.
+# Replaces _install.py: says that it ran, and makes a Python that prints its arguments.
 INSTALLER = """
 import os, sys
 from pathlib import Path
@@ -46,7 +46,8 @@ version = "python %d.%d" % sys.version_info[:2]
 def clone(tmp_path: Path) -> Path:
     """The part of the repository that the scripts need, in a folder with a space."""
     root = tmp_path / "my clone"
-    shutil.copytree(ROOT / "scripts", root / "scripts")
+    for name in (".ci", "scripts"):
+        shutil.copytree(ROOT / name, root / name)
     for name in ("pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, root / name)
     return root
@@ -75,7 +76,7 @@ def put_python(path: Path) -> None:
 
 
 def run(script: Path, path: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    # From another folder, and without anything of the caller's: what it needs, it finds by itself.
+    # From another folder and with an empty environment: a script must need neither.
     return subprocess.run(
         [script, *args], env={"PATH": str(path), **env}, cwd="/", capture_output=True, text=True
     )
@@ -91,11 +92,20 @@ def test_it_is_executable(name: str) -> None:
     assert (ROOT / "scripts" / name).stat().st_mode & stat.S_IXUSR
 
 
-def test_ci_runs_the_check_and_the_tests() -> None:
-    text = (ROOT / ".ci/run").read_text()
-    assert (ROOT / ".ci/run").stat().st_mode & stat.S_IXUSR
-    assert text.index("scripts/check") < text.index("scripts/test")
-    assert "set -euo pipefail" in text
+@pytest.mark.parametrize(
+    ("fails", "ran", "status"),
+    [("none", ["check", "test"], 0), ("check", ["check"], 3), ("test", ["check", "test"], 3)],
+)
+def test_ci_runs_the_check_and_then_the_tests(
+    clone: Path, tools: Path, fails: str, ran: list[str], status: int
+) -> None:
+    for name in ("check", "test"):
+        put(clone / "scripts" / name, f'echo {name}; [ "$FAILING" != {name} ] || exit 3')
+
+    done = run(clone / ".ci/run", tools, FAILING=fails)
+
+    assert done.stdout.split() == ran
+    assert done.returncode == status
 
 
 def test_too_old_a_python_is_one_line_with_a_remedy(clone: Path, tools: Path) -> None:
@@ -131,7 +141,7 @@ def test_no_compiler_is_one_line_with_a_remedy(clone: Path, tools: Path) -> None
 
 @pytest.fixture
 def ready(clone: Path, tools: Path) -> Path:
-    """A clone with a stand-in for the installer, and all that the scripts look for."""
+    """A clone with a stand-in for the installer, and with Python and a compiler on PATH."""
     (clone / "scripts/_install.py").write_text(INSTALLER)
     for name in ("cc", "c++"):
         put(tools / name, "exit 0")
@@ -239,54 +249,96 @@ def load_installer() -> ModuleType:
 installer = load_installer()
 
 
+class Steps:
+    """Runs steps under the lock of a folder, as `install` does."""
+
+    def __init__(self, folder: Path, lock: int) -> None:
+        self.log = folder / "log"
+        self._lock = lock
+
+    def run(self, what: str, *command: str) -> None:
+        installer.run(what, [*command], self.log, self._lock)
+
+
 @pytest.fixture
-def runner(tmp_path: Path) -> Iterator[Any]:
-    with installer.alone_in(tmp_path) as lock:
-        yield installer.Runner(tmp_path / "log", lock)
+def steps(tmp_path: Path) -> Iterator[Steps]:
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    lock = installer.lock_of(tmp_path)
+    yield Steps(tmp_path, lock)
+    os.close(lock)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def test_pips_output_becomes_progress(runner: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    progress = installer.Progress("fetching")
-    progress._spoke = 0.0  # time for a sign of life
-    progress.read("  Downloading https://example.org/a/llama_cpp_python-0.3.36.tar.gz (76.6 MB)")
-    progress.tick()
-    progress.read("  Building wheel for llama-cpp-python (pyproject.toml): started")
-    progress.read("  [57/98] /usr/bin/c++ -DX -c ggml.cpp")
-    progress._spoke = 0.0
-    progress.tick()
+@pytest.mark.parametrize(
+    ("output", "stage"),
+    [
+        (
+            "noise\n  Downloading https://example.org/a/llama_cpp_python-0.3.36.tar.gz (76.6 MB)\n",
+            "Downloading llama_cpp_python-0.3.36.tar.gz (76.6 MB)",
+        ),
+        ("  Building wheel for llama-cpp-python: started\nnoise", "Building wheel for llama-cpp-"),
+        ("  [1/98] cc a.c\n  [57/98] /usr/bin/c++ -DX -c b.cpp\n  noise", "[57/98] /usr/bin/c++"),
+        ("Installing collected packages: numba", "Installing collected packages: numba"),
+        ("noise", "before"),
+        ("", "before"),
+    ],
+)
+def test_the_stage_is_the_last_line_that_says_what_pip_and_ninja_do(
+    output: str, stage: str
+) -> None:
+    assert installer.stage_in(output, "before").startswith(stage)
 
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[1] == "aded-edge: downloading llama_cpp_python-0.3.36.tar.gz (76.6 MB) 0:00"
-    assert lines[2].startswith("aded-edge: compiling llama.cpp: about ")
-    assert lines[3].endswith("[57/98] 0:00")
+
+def test_a_step_shows_its_time_and_stage(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(installer, "HEARTBEAT", 1)
+
+    steps.run("installing", "sh", "-c", "echo '[57/98] c++ -c ggml.cpp'; sleep 1")
+
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first == "aded-edge: installing …"
+    assert re.fullmatch(r"aded-edge: 0:\d\d \[57/98\] c\+\+ -c ggml.cpp", last)
 
 
-def test_a_failed_step_says_why_and_where_the_rest_is(runner: Any, tmp_path: Path) -> None:
+def test_a_failed_step_says_why_and_where_the_rest_is(steps: Steps) -> None:
     script = "echo noise; echo 'ERROR: No matching distribution found for x'; exit 1"
 
     with pytest.raises(installer.InstallError) as caught:
-        runner.run("installing packages", ["sh", "-c", script])
+        steps.run("installing packages", "sh", "-c", script)
 
     assert str(caught.value) == (
-        f"installing packages failed: No matching distribution found for x; see {tmp_path / 'log'}"
+        f"installing packages failed: No matching distribution found for x; see {steps.log}"
     )
-    assert "noise" in (tmp_path / "log").read_text()
+    assert "noise" in steps.log.read_text()
 
 
-def test_a_crash_of_pip_is_told_by_its_last_line(runner: Any) -> None:
+def test_a_crash_of_pip_is_told_by_its_last_line(steps: Steps) -> None:
     script = (
         "echo 'ERROR: Exception:'; echo Traceback:; echo '  File x'; echo 'OSError: full'; exit 2"
     )
 
     with pytest.raises(installer.InstallError, match="OSError: full;"):
-        runner.run("installing packages", ["sh", "-c", script])
+        steps.run("installing packages", "sh", "-c", script)
 
 
 def test_an_interrupted_step_leaves_no_process(tmp_path: Path) -> None:
-    # The step interrupts us, as Ctrl-C would. It and its background job hold the lock, too.
-    script = f"sleep 60 & kill -INT {os.getpid()}; sleep 60"
-    with installer.alone_in(tmp_path) as lock, pytest.raises(KeyboardInterrupt):
-        installer.Runner(tmp_path / "log", lock).run("compiling", ["bash", "-c", script])
+    # The step interrupts the installer, as Ctrl-C would. Both its processes hold the lock too. The
+    # installer needs its own process, because pytest has threads that do not block signals.
+    code = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT / "scripts")!r})
+import _install
+folder = Path({str(tmp_path)!r})
+step = ["bash", "-c", "sleep 60 & kill -INT $PPID; sleep 60"]
+try:
+    _install.run("compiling", step, folder / "log", _install.lock_of(folder))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-Bc", code], stdout=subprocess.PIPE, text=True)
+    assert done.stdout == "interrupted\n"
 
     free, patience = os.open(tmp_path, os.O_RDONLY), time.monotonic() + 20
     while time.monotonic() < patience:
@@ -305,12 +357,12 @@ def test_a_venv_is_kept_only_for_the_same_place_python_and_flags(tmp_path: Path)
     old = f"root /a\ncmake default \nfiles 1 2\n{version}\n"
 
     assert version == f"python {sys.version_info.major}.{sys.version_info.minor}"
-    assert installer.same_but_files(old, "root /a\ncmake default \nfiles 9 9", tmp_path)
-    assert not installer.same_but_files(old, "root /b\ncmake default \nfiles 1 2", tmp_path)
-    assert not installer.same_but_files(old, "root /a\ncmake given -DX=1\nfiles 1 2", tmp_path)
-    assert not installer.same_but_files(
-        f"unfinished\n{old}", "root /a\ncmake default \nfiles 1 2", tmp_path
-    )
+    same = installer.same_but_files
+    assert same(old, old.replace("1 2", "9 9"))
+    assert not same(old, old.replace("/a", "/b"))
+    assert not same(old, old.replace("default ", "given -DX=1"))
+    assert not same(old, old.replace("python 3", "python 4"))
+    assert not same(f"unfinished\n{old}", old)
 
 
 def test_a_dangling_python_is_no_python(tmp_path: Path) -> None:

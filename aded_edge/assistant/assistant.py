@@ -15,10 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from aded_edge import models
 from aded_edge.decode.stats import Stats
 from aded_edge.errors import ConfigError
 from aded_edge.llamacpp.fingerprint import model_name
-from aded_edge.models import resolve as models
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import StoreChoice, check_store, default_threads
 from aded_edge.store import Conversation, Hit, Memory, Message, default_store_path

