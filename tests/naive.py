@@ -11,7 +11,7 @@ import numpy as np
 
 from aded_edge.decode.budget import MARGIN
 from aded_edge.draft.calibration import MOST_EXPECTED, PRIOR_TRUST
-from aded_edge.draft.matrix import LEAST_PROB, LEAST_TOTAL, MOST_WEIGHT, SLOTS
+from aded_edge.draft.matrix import LEAST_PROB, MOST_WEIGHT, SLOTS
 from aded_edge.draft.puct import PUCT_DRAFTS, PUCT_ITERATIONS, PUCT_SEARCHED, PUCT_SUCCESSORS
 from aded_edge.draft.spans import SEPARATOR, WAYS
 
@@ -44,13 +44,6 @@ class Matrix:
             self._add((last,), shares, weight)
             if before >= 0:
                 self._add((before, last), shares, weight)
-
-    def age(self, factor):
-        for context, (total, stamp, slots) in list(self.rows.items()):
-            aged = [[token, weight * factor] for token, weight in slots]
-            self.rows[context] = [total * factor, stamp, aged]
-            if total * factor < LEAST_TOTAL:
-                del self.rows[context]
 
     def absorb(self, other):
         stamps = [stamp for _, stamp, _ in other.rows.values()]

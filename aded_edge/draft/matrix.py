@@ -30,9 +30,6 @@ MOST_WEIGHT = 64.0
 LEAST_PROB = 0.02
 """Candidates of the target that are less likely than this are not stored."""
 
-LEAST_TOTAL = 0.01
-"""Rows whose total falls below this by ageing are dropped."""
-
 _ONE_TOKEN = np.int64(1) << np.int64(62)
 
 
@@ -40,7 +37,7 @@ class Table(NamedTuple):
     """The arrays of a matrix, as kernels take them; only the first rows are in use."""
 
     keys: Int64Array  # (capacity,)
-    totals: Float32Array  # (capacity,) all weight ever added, halved and aged like the weights
+    totals: Float32Array  # (capacity,) all weight ever added, halved like the weights
     stamps: Int32Array  # (capacity,) clock at the last change
     tokens: Int32Array  # (capacity, SLOTS)
     weights: Float32Array  # (capacity, SLOTS), 0 = free
@@ -286,13 +283,6 @@ class TrigramMatrix:
         self.reserve(2 * len(lasts))
         self.table.state[1] += 1
         observe_top(self.table, befores, lasts, tokens, probs, weight, least)
-
-    def age(self, factor: float) -> None:
-        """Multiply all weights by `factor`, and drop contexts that fall below LEAST_TOTAL."""
-        rows = len(self)
-        self.table.weights[:rows] *= factor
-        self.table.totals[:rows] *= factor
-        self._keep(self.table.totals[:rows] >= LEAST_TOTAL)
 
     def export(self) -> Rows:
         """Return all rows as plain arrays (copies)."""

@@ -55,4 +55,4 @@ def _call_all() -> None:
     drafter.learn(Step(draft, text[:0], text[:1], text[:1], text[:1], *top))
     PaperDrafter(matrix=matrix, spans=spans).draft(text, 0, 8)
     AdaptiveDrafter(matrix=TrigramMatrix(), spans=spans).absorb(drafter.take_news().learned())
-    matrix.age(0.5)
+    matrix.reserve(2 * matrix.table.keys.size)  # grows, and so builds its index anew

@@ -146,21 +146,6 @@ def test_exported_arrays_do_not_change_with_the_matrix():
     assert all(np.array_equal(*pair) for pair in zip(rows, before, strict=True))
 
 
-@given(st.lists(texts, max_size=3), st.sampled_from([0.5, 2**-7]))
-def test_ageing_lightens_all_and_drops_what_weighs_next_to_nothing(texts, factor):
-    matrix, reference = filled(texts), naively_filled(texts)
-    matrix.age(factor)
-    reference.age(factor)
-    assert contents(matrix) == reference.contents()
-
-
-def test_an_aged_matrix_goes_on_learning():
-    matrix = filled([([1, 2, 3], 0, 0.5), ([4, 5], 0, 1.0)])
-    matrix.age(2**-6)  # 1/128 is dropped, 1/64 is not
-    matrix.observe(ids(1, 2))
-    assert without_stamps(contents(matrix)) == {(4,): (2**-6, {5: 2**-6}), (1,): (1.0, {2: 1.0})}
-
-
 def walk(n, seed, vocabulary):
     return np.random.default_rng(seed).integers(0, vocabulary, n).astype(np.int32)
 
