@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import llama_cpp
 import numpy as np
+from llama_cpp.llama_tokenizer import LlamaTokenizer
 
 from aded_edge.arrays import Float32Array, Int32Array
 from aded_edge.errors import ModelError
@@ -119,6 +120,11 @@ def last_logits(llama: llama_cpp.Llama) -> Float32Array:
 def ends_answer(llama: llama_cpp.Llama, token: int) -> bool:
     """Whether the model ends its answer with this token."""
     return bool(llama_cpp.llama_vocab_is_eog(llama._model.vocab, token))
+
+
+def takes_pieces(llama: llama_cpp.Llama) -> bool:
+    """Whether the text of several tokens is the texts of each, put together."""
+    return isinstance(llama.tokenizer_, LlamaTokenizer)
 
 
 def set_threads(llama: llama_cpp.Llama, threads: int) -> None:

@@ -1,7 +1,7 @@
 """`Llama`: llama_cpp.Llama that answers faster and says the same.
 
 Joins the parts: a target on the inherited context, a drafter, a budget and the store. It has its
-own `generate`; everything above it (completions, chat, tools, grammars, streaming) is inherited.
+own `generate` and completions; everything above them (chat, tools, grammars) is inherited.
 
 Does not know how a draft is made, what SQL is, or how a batch is laid out.
 """
@@ -12,7 +12,7 @@ import contextlib
 import inspect
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
 from aded_edge.llamacpp.target import LAST_ROW, MAX_LEAVES, LlamaTarget, open_tree_context
 from aded_edge.store import default_store_path
 
+from .completion import complete, handles
 from .costs import load_or_measure, save_observed
 from .loading import load
 from .options import (
@@ -197,6 +198,14 @@ class Llama(llama_cpp.Llama):
             return
         choose = sampler_choice(self, sampling)
         yield from self._generate(self._loop, list(tokens), reset, choose, stopping_criteria)
+
+    def _create_completion(  # type: ignore[override]  # create_completion passes names only
+        self, prompt: str | list[int], **arguments: Any
+    ) -> Iterator[Any]:
+        if handles(self, prompt, arguments):
+            return complete(self, prompt, **arguments)
+        inherited: Iterator[Any] = super()._create_completion(prompt, **arguments)
+        return inherited
 
     def _generate(
         self, loop: Loop, tokens: list[int], reset: bool, choose: Choose, stop: Stop | None
