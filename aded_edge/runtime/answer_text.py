@@ -25,8 +25,8 @@ class AnswerText:
 
     Attributes:
         tokens: how many tokens it has.
-        reason: why the answer ends: "stop" after a stop string, else "length" until the caller knows
-            better.
+        reason: why the answer ends: "stop" after a stop string; "length" until the caller sets
+            another one.
     """
 
     def __init__(self, stops: Sequence[bytes]) -> None:
