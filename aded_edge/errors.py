@@ -1,7 +1,7 @@
 """Every error that a user can cause, in one hierarchy.
 
     AdedError
-    ├── ConfigError (ValueError)         an option whose value cannot be used
+    ├── ConfigError (ValueError)         an option, argument or request that cannot be used
     ├── ModelError (ValueError)          a model that cannot be found, loaded or used
     ├── ModelFetchError                  a model that could not be downloaded
     ├── EvaluationError (RuntimeError)   a batch that llama.cpp could not evaluate
@@ -9,8 +9,9 @@
     ├── StoreError                       a store, or a saved KV, that cannot be used
     └── BenchError                       a benchmark that cannot run or be drawn
 
-Each message names the value and the remedy. If llama-cpp-python raises a built-in exception for
-the same mistake, ours derives from it too, so that code written for `llama_cpp.Llama` catches it.
+Messages name the value and, where there is one, the remedy. If llama-cpp-python raises a built-in
+exception for the same mistake, ours derives from it too, so that code written for
+`llama_cpp.Llama` catches it.
 
 Knows nothing else of the package.
 """
@@ -26,7 +27,7 @@ class AdedError(Exception):
 
 
 class ConfigError(AdedError, ValueError):
-    """An option has a value that cannot be used."""
+    """An option, an argument, a file or a request of the user cannot be used."""
 
 
 class ModelError(AdedError, ValueError):

@@ -190,7 +190,8 @@ def readable(data: bytes) -> str | None:
 def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
     """Write a file completely or not at all; an existing file is replaced in one step.
 
-    Missing folders are created. The content goes to a temporary file first.
+    Missing folders are created. The content goes to a temporary file first. A link is followed; a
+    device or a pipe is written to directly.
 
     Args:
         path: the file.
@@ -199,7 +200,12 @@ def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
     Raises:
         OSError: the file cannot be written; an existing one is unchanged.
     """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as file:
+            file.writelines(pieces)
+        return
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
@@ -216,12 +222,12 @@ def check_picture(path: Path) -> None:
         BenchError: matplotlib is not installed, or the folder of `path` does not exist.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise BenchError("a picture needs matplotlib: pip install 'aded-edge[plot]'")
+        raise BenchError("a picture needs matplotlib; run 'pip install matplotlib'")
     if not path.parent.is_dir():
         raise BenchError(f"cannot draw {path}: {path.parent} is no folder")
 
 
-def save_picture(figure: Figure, path: Path, dpi: int = 110) -> None:
+def save_picture(figure: Figure, path: Path, dpi: int) -> None:
     """Save a figure of matplotlib as a PNG file.
 
     Raises:

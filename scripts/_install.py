@@ -118,6 +118,8 @@ def install(root: Path, recipe: str) -> None:
     if old == f"{recipe}\n{version}\n":
         return  # another script did it while we waited
     fresh = not version or (old and not same_but_files(old, f"{recipe}\n{version}\n"))
+    if fresh and venv.is_symlink():
+        venv.unlink()  # what it leads to is the user's
     if fresh and venv.exists():
         say("removing the old .venv")
         (venv / "bin/python").unlink(missing_ok=True)  # first: half of a .venv must not be usable

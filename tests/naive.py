@@ -306,10 +306,10 @@ def speed(nodes, probs, seconds):
     return (1.0 + math.fsum(probs[:nodes])) * seconds[1] / seconds[width]
 
 
-def best_speed(probs, seconds, purse=math.inf):
+def best_speed(probs, seconds, loss_budget=math.inf):
     """The best speed of all prefixes of a draft; 1 (plain) unless one promises the margin.
 
-    All nodes are children of the root. A draft may risk no more than the purse holds.
+    All nodes are children of the root. A draft may risk no more than the loss budget.
     """
 
     def loss(nodes):
@@ -317,6 +317,8 @@ def best_speed(probs, seconds, purse=math.inf):
         cost = seconds.get(width, math.inf) / seconds[1]
         return (1.0 - math.fsum(probs[:nodes])) * (cost - 1.0)
 
-    allowed = [n for n in range(1, len(probs) + 1) if purse == math.inf or loss(n) <= purse]
+    allowed = [
+        n for n in range(1, len(probs) + 1) if loss_budget == math.inf or loss(n) <= loss_budget
+    ]
     best = max((speed(nodes, probs, seconds) for nodes in allowed), default=1.0)
     return best if best > MARGIN else 1.0

@@ -98,3 +98,16 @@ def test_a_picture_needs_a_folder(tmp_path, monkeypatch):
     check_picture(tmp_path / "x.png")
     with pytest.raises(BenchError, match="no folder"):
         check_picture(tmp_path / "gone" / "x.png")
+
+
+def test_a_link_is_followed_and_a_pipe_written_to(tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_whole(tmp_path / "link", [b"ne", b"w"])
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(tmp_path / "pipe", [b"x", b"y"])
+    assert os.read(reader, 10) == b"xy"
+    os.close(reader)

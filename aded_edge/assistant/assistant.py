@@ -1,7 +1,8 @@
 """`Assistant`: the public class, which joins a model, its store and its conversations.
 
-Each method reads: prepare (`turn.py`), stream (`turn.py`), keep (`keeping.py`). Does not know a
-terminal, SQL, tokens or KV cells.
+`ask`, `regenerate` and `edit` prepare a turn and stream its answer (`turn.py`), then write it
+(`keeping.py`). Knows what belongs to a running conversation. Does not know a terminal, SQL or
+drafts.
 """
 
 from __future__ import annotations
@@ -222,7 +223,10 @@ class Assistant:
     # --- memories and files ---------------------------------------------------------------------
 
     def remember(self, text: str) -> None:
-        """Add a memory. The model is given it when it matches, and in every later conversation.
+        """Add a memory.
+
+        Later conversations begin with the newest memories that fit; other memories are added to
+        questions that match them.
 
         Raises:
             ConfigError: the text is empty, or there is no store to keep it in.
@@ -251,10 +255,11 @@ class Assistant:
         return self._keeping.read(lambda store: store.memories.all()) or []
 
     def attach(self, path: str | os.PathLike[str]) -> str:
-        """Give the model a file: a small one whole, of a large one what matches each question.
+        """Attach a file. A small file is given whole with the next question; of a large one, each
+        question gets the passages that match it.
 
         Returns:
-            A line for the user that says which.
+            A line for the user that says how the file is given.
 
         Raises:
             ConfigError: the file cannot be read, or is no text.
@@ -343,8 +348,13 @@ def _load(
     if model is None:
         raise ConfigError("no model was given; give a file, a name in models/ or hf:owner/repo")
     threads = loading.get("n_threads") or default_threads()
-    options = {"n_ctx": 4096, "n_gpu_layers": -1, "verbose": False, **loading}
-    options |= {"n_threads": threads, "n_threads_batch": threads}
+    options: dict[str, Any] = {
+        "n_ctx": 4096,
+        "n_gpu_layers": -1,
+        "verbose": False,
+        "n_threads_batch": threads,
+    }
+    options |= {**loading, "n_threads": threads}
     store = keeping.store.path if keeping.store is not None else None
     return Llama(models.resolve(model), store=store, keep=keeping.keep, **options)
 

@@ -77,7 +77,7 @@ def read_file(path: Path) -> list[Whole]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path} is no conversation that aded-edge exported ({error}); give a .md or .json "
-            "file of `aded_edge history export`"
+            "file of `aded-edge history export`"
         ) from error
 
 

@@ -10,8 +10,9 @@ It is a TOML file in the platform's folder for settings:
     system = "You improve texts and say what you changed."
     temperature = 0.0
 
-`model` and `store` of [defaults] hold for every command, all other options only for the chat. A
-persona's options are used when the chat, or an `Assistant`, is started with that persona.
+`model` and `store` of [defaults] apply to every command except `bench replay`, the other options to
+the chat. The chat takes all options of its persona; `Assistant` takes the persona's `model`,
+`system` and sampling options, and never reads [defaults].
 
 Knows the file, its tables, and the names and types of options. Does not know what an option does,
 nor its range: the command line checks that.

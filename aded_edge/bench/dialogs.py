@@ -56,7 +56,7 @@ def _parse(path: Path, number: int, line: str) -> Dialog:
         turns = tuple(row["turns"])
         if not turns or not all(isinstance(turn, str) for turn in turns):
             raise ValueError("turns must be a list of strings")
-        return Dialog(str(row.get("question_id", number)), str(row.get("category", "all")), turns)
+        return Dialog(str(row.get("question_id", number)), str(row.get("category", "none")), turns)
     except (ValueError, KeyError, TypeError) as error:
         raise BenchError(
             f"{path}, line {number} is not a dialog ({error}); write a JSON object with "

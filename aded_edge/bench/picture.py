@@ -74,7 +74,7 @@ def draw(results: list[dict[str, Any]], png: Path) -> None:
     handles = [_patch(name) for name in names]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(names), frameon=False)
     figure.suptitle(_title(results), fontsize=9, x=0.01, ha="left")
-    save_picture(figure, png)
+    save_picture(figure, png, dpi=110)
 
 
 def _panel(axis: Any, rows: list[dict[str, Any]]) -> None:

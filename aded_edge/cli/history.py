@@ -41,7 +41,7 @@ def opened(path: Path, create: bool = False) -> Iterator[Store]:
 
 @click.group(cls=Group)
 def history() -> None:
-    """What was said: list, show, search, export, import, delete."""
+    """Conversations: list, show, search, export, import, delete."""
 
 
 @history.command("list")
@@ -131,14 +131,14 @@ def export(store: Path, numbers: tuple[int, ...], out: Path | None, json_: bool)
 @click.argument("paths", type=FilePath, nargs=-1, required=True)
 @STORE
 def import_(store: Path, paths: tuple[Path, ...]) -> None:
-    """Take in what was exported; what is there already is not doubled."""
+    """Import exported conversations. Those that are in the store already are skipped."""
     kept = [one for path in paths for one in read_file(path)]
     with opened(store, create=True) as file:
         new, known = import_into(file, kept)
     for one in new:
         click.echo(f"{one.id}: {one.title}")
     if known:
-        click.echo(f"{known} were there already", err=True)
+        click.echo(f"{known} were already in the store", err=True)
 
 
 @history.command("delete")
@@ -146,7 +146,7 @@ def import_(store: Path, paths: tuple[Path, ...]) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @STORE
 def delete(store: Path, numbers: tuple[int, ...], yes: bool) -> None:
-    """Delete conversations for good, and what the matrix learned of them alone."""
+    """Delete conversations for good, and what the matrix learned only from them."""
     with opened(store) as file:
         found = [_find(file, number)[0] for number in numbers]
         for one in found:
@@ -160,11 +160,11 @@ def delete(store: Path, numbers: tuple[int, ...], yes: bool) -> None:
 def _delete(file: Store, conversation: Conversation) -> None:
     whole = file.conversations.delete(conversation)
     KVStates().remove(conversation.uid)
-    click.echo(f"deleted {conversation.id}, and what the matrix learned of it alone")
+    click.echo(f"deleted {conversation.id}, and what the matrix learned only from it")
     if not whole:
         click.echo(
-            "some of what the matrix learned of it is summed with other conversations by now and "
-            "cannot be taken back",
+            "some of what the matrix learned from it is merged with other conversations by now and "
+            "cannot be removed",
             err=True,
         )
 
@@ -172,5 +172,5 @@ def _delete(file: Store, conversation: Conversation) -> None:
 def _find(file: Store, number: int) -> tuple[Conversation, list[Message]]:
     conversation = file.conversations.get(number)
     if conversation is None:
-        raise ConfigError(f"there is no conversation {number}; `aded_edge history list` shows all")
+        raise ConfigError(f"there is no conversation {number}; `aded-edge history list` shows all")
     return conversation, file.conversations.messages(conversation)

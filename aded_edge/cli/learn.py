@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import click
 from tqdm import tqdm
 
+from aded_edge.assistant.settings import load_settings
 from aded_edge.errors import ConfigError
 from aded_edge.files import Skipped, find
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
@@ -23,7 +25,15 @@ from .options import STORE, Command
 from .teaching import holdings, until_interrupted
 
 
-@click.command(cls=Command)
+class _Learn(Command):
+    """`MODEL` is the first of its arguments, so click does not see a parameter of this name."""
+
+    def configured(self) -> dict[str, Any]:
+        """Return the values of the config file by the names of the parameters."""
+        return {k: v for k, v in load_settings().defaults.items() if k in self.from_config}
+
+
+@click.command(cls=_Learn)
 @click.argument("given", nargs=-1, required=True, metavar="[MODEL] PATHS...")
 @STORE
 @click.pass_context
@@ -59,7 +69,10 @@ def _model_and_paths(given: Sequence[str], default: str | None) -> tuple[str, li
     if default is not None and first.exists() and first.suffix.lower() != ".gguf":
         given = [default, *given]
     if len(given) == 1:
-        raise ConfigError(f"nothing to learn for {given[0]}; give files or folders that hold text")
+        raise click.UsageError(
+            f"{given[0]!r} is taken for the model, and nothing else is given; add files or folders "
+            "that exist"
+        )
     return given[0], [Path(path) for path in given[1:]]
 
 

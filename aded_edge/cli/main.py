@@ -1,7 +1,9 @@
 """`python -m aded_edge COMMAND`: the group of all commands, and how errors are reported.
 
-Each command is one file of this folder, with its options and its body. To add one, write the file
-and add the command to COMMANDS.
+Each command is a file of this folder, or a folder (`bench`, `chat`), with its options and its body.
+To add one, write the file and add a line to COMMANDS.
+
+Knows names, exit statuses and how an error is printed. Does not know what a command does.
 """
 
 from __future__ import annotations
@@ -13,31 +15,29 @@ import click
 
 from aded_edge.errors import AdedError
 
-from .bench import bench
-from .chat.command import chat
-from .doctor import doctor
-from .history import history
-from .learn import learn
-from .models import models
-from .notes import notes
 from .options import Group
-from .prime import prime
-from .stats import stats
 
-COMMANDS = (bench, chat, doctor, history, learn, models, notes, prime, stats)
+COMMANDS = {
+    "bench": "bench",
+    "chat": "chat.command",
+    "doctor": "doctor",
+    "history": "history",
+    "learn": "learn",
+    "models": "models",
+    "notes": "notes",
+    "prime": "prime",
+    "stats": "stats",
+}
+"""Name of a command -> the module of this folder that defines it by this name."""
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="aded-edge", message="%(version)s")
 def cli() -> None:
     """A local GGUF model answers faster and says the same.
 
     To chat with a model: python -m aded_edge chat MODEL
     """
-
-
-for command in COMMANDS:
-    cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def main_chat(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `aded-edge-chat` and of `python -m aded_edge.chat`."""
+    from .chat.command import chat
+
     sys.exit(guarded(chat, arguments))
 
 

@@ -37,7 +37,7 @@ def list_(json_: bool) -> None:
     if there:
         out.print(_table(there))
     else:
-        out.print("No models yet; 'aded-edge models fetch hf:owner/repo' brings one.")
+        out.print("No models yet; 'aded-edge models fetch hf:owner/repo' downloads one.")
     out.print(f"models folder: {models_folder()}\nhub cache: {hub_cache()}", soft_wrap=True)
 
 

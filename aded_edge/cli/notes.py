@@ -43,7 +43,7 @@ def add(store: Path, paths: tuple[Path, ...]) -> None:
 @notes.command("list")
 @STORE
 def list_(store: Path) -> None:
-    """List what was added."""
+    """List the added files and folders."""
     with opened(store) as file:
         roots, documents = file.notes.roots(), file.notes.documents()
     table = plain_table("documents", "place")
@@ -57,7 +57,7 @@ def list_(store: Path) -> None:
 @notes.command("refresh")
 @STORE
 def refresh(store: Path) -> None:
-    """Read what changed; a chat does so by itself."""
+    """Read changed files now. A chat does this by itself."""
     with opened(store) as file:
         _tell(_refresh(file))
 
@@ -81,11 +81,11 @@ def search(store: Path, words: tuple[str, ...], limit: int) -> None:
 @click.argument("paths", type=FilePath, nargs=-1, required=True)
 @STORE
 def remove(store: Path, paths: tuple[Path, ...]) -> None:
-    """Make files and folders searchable no more; the files themselves stay."""
+    """Stop searching files and folders. The files themselves are not deleted."""
     with opened(store) as file:
         for path in paths:
             if not file.notes.remove_root(name_of(path)):
-                raise ConfigError(f"{path} was never added; `aded_edge notes list` shows what was")
+                raise ConfigError(f"{path} was never added; `aded-edge notes list` shows all")
         _tell(_refresh(file))
 
 
@@ -103,4 +103,4 @@ def _tell(refreshed: Refreshed) -> None:
     new, changed, gone, documents, skipped = refreshed
     click.echo(f"{documents} documents: {new} new, {changed} changed, {gone} gone")
     if str(skipped):
-        click.echo(f"passed over: {skipped}", err=True)
+        click.echo(f"skipped: {skipped}", err=True)

@@ -5,6 +5,7 @@ Knows click and the config file. Does not know what a command does with a value.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,12 +19,12 @@ from aded_edge.store import default_store_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-EVERYWHERE = ("model", "store")
-"""Options of the config file's [defaults] that hold for every command. The chat takes all."""
-
 
 class Command(click.Command):
-    """A command whose options and arguments can be given in the config file, too."""
+    """A command that takes `model` and `store` from the config file if its line lacks them."""
+
+    from_config = frozenset(("model", "store"))
+    """Options of [defaults] that apply to every command that has them. The chat takes all."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parses the command line; what it does not give is taken from the config file.
@@ -31,7 +32,7 @@ class Command(click.Command):
         Raises:
             ConfigError: the config file cannot be used, or a value in it is refused.
         """
-        if not set(args) & set(ctx.help_option_names):  # help needs no config file
+        if not set(args) & set(ctx.help_option_names):  # help does not need the config file
             ctx.default_map = self.configured()
         try:
             return super().parse_args(ctx, args)
@@ -43,23 +44,42 @@ class Command(click.Command):
             raise ConfigError(f"config file: {name} = {value!r}: {error.message}") from error
 
     def configured(self) -> dict[str, Any]:
-        """Returns the values of the config file by the names of the parameters."""
-        return only(load_settings().defaults, EVERYWHERE)
-
-
-def only(options: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Returns the options that have one of these names."""
-    return {name: value for name, value in options.items() if name in names}
+        """Return the values of the config file by the names of the parameters."""
+        wanted = self.from_config & {param.name for param in self.params}
+        if not wanted:
+            return {}
+        return {k: v for k, v in load_settings().defaults.items() if k in wanted}
 
 
 class Group(click.Group):
-    """Commands under one name."""
+    """Commands under one name.
+
+    Args:
+        modules: name of a command -> the module of this folder that defines it by this name. It is
+            imported when the command is used, so that a quick one does not wait for the others.
+    """
 
     command_class = Command
     group_class = type
 
+    def __init__(self, *args: Any, modules: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._modules = dict(modules or {})
 
-class StorePath(click.ParamType[Path | None]):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, sorted."""
+        return sorted({*self.commands, *self._modules})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name; import its module if that is not done yet."""
+        if cmd_name in self._modules and cmd_name not in self.commands:
+            module = importlib.import_module(f"{__package__}.{self._modules[cmd_name]}")
+            self.add_command(getattr(module, cmd_name), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+# Not ParamType[...]: click before 8.4 cannot be subscripted.
+class StorePath(click.ParamType):  # type: ignore[type-arg]
     """Converts `--store`: "default" or a path gives a Path, "none" gives None.
 
     Args:
@@ -76,7 +96,10 @@ class StorePath(click.ParamType[Path | None]):
     ) -> Path | None:
         if value == "none":
             if self._needed:
-                raise ConfigError("--store none keeps nothing; give a path, or leave it out")
+                raise ConfigError(
+                    "--store none keeps nothing, and this command needs a store; give a path, or "
+                    "--store default"
+                )
             return None
         return default_store_path() if value == "default" else Path(value).expanduser()
 

@@ -88,7 +88,7 @@ def prime(
                 progress=progress,
                 interrupted=interrupted,
             )
-    _report(figures, sequences, lessons, store)
+    _report(figures, answers.sequences, lessons, store)
     if interrupted():
         raise KeyboardInterrupt
 

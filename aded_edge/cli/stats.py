@@ -1,6 +1,6 @@
-"""`stats`: how fast answers were, day by day, and what the matrix holds: that it learns.
+"""`stats`: the speed of answers by day and by conversation, and the size of the matrix.
 
-Knows figures, bars and a picture. Does not know how they were counted.
+Knows tables, bars and a picture. Does not know how the figures were counted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BAR = 24
 @STORE
 @JSON
 def stats(store: Path, days: int, json_: bool, png: Path | None) -> None:
-    """Show that it learns: speed by day and conversation, and the matrix."""
+    """Show speed by day and by conversation, and the size of the matrix."""
     if png is not None:
         check_picture(png)
     with opened(store) as file:
@@ -53,7 +53,7 @@ def stats(store: Path, days: int, json_: bool, png: Path | None) -> None:
 
 
 def draw(conversations: Sequence[AnswerTotals], png: Path) -> None:
-    """Draws speedup and tokens per second by conversation.
+    """Draw the speed over plain decoding by conversation.
 
     Raises:
         BenchError: there is nothing to draw, or the picture cannot be written.
@@ -70,8 +70,8 @@ def draw(conversations: Sequence[AnswerTotals], png: Path) -> None:
     axes.set(
         xlabel="conversation, oldest first", ylabel="speed over plain decoding", ylim=(0, None)
     )
-    axes.set_title("What was learned makes answers faster")
-    save_picture(figure, png)
+    axes.set_title("Speed over plain decoding, by conversation")
+    save_picture(figure, png, dpi=150)
 
 
 def _print(out: Console, what: str, days: Sequence[AnswerTotals]) -> None:

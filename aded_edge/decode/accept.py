@@ -21,8 +21,8 @@ from aded_edge.draft.tree import ROOT, DraftTree
 class Walk:
     """A walk from the root down the path that the target confirms.
 
-    Iterating yields the rows at which the target chooses a token (0 = root, i + 1 = node i). Call
-    `take` with the token that was chosen before the next iteration.
+    Iterating yields the rows at which the target chooses a token (0 = root, i + 1 = node i).
+    Before the next iteration, call `take` with the chosen token.
 
     Attributes:
         path: the nodes confirmed so far.

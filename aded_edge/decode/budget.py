@@ -5,11 +5,11 @@ is a normal answer: then the step is plain decoding. After many plain steps in a
 evaluates a draft that does not seem to pay, and after many drafts in a row there are plain steps,
 so that the cost curve and the calibration stay up to date.
 
-The purse bounds what drafts may lose in one answer. It is a loss budget, counted in the time of
-plain steps: it starts small, each plain step adds a share, and each draft adds what it won or
-takes what it lost against plain decoding. A draft that would risk more than the purse holds is not
-evaluated. So an answer that cannot be predicted costs hardly more than plain decoding, however
-short it is. Nearly certain drafts need no purse.
+The loss budget limits the time that drafts may lose in one answer, counted in plain steps. It
+starts small; each plain step adds a share, and each draft adds the time that it saved or subtracts
+the time that it lost. A draft that could lose more than the rest is not evaluated, so an
+unpredictable answer takes hardly longer than plain decoding, however short it is. Nearly certain
+drafts are always allowed.
 
 Knows probabilities and the cost curve. Does not know tokens, nor where the probabilities come
 from.
@@ -30,18 +30,18 @@ MARGIN = 1.12
 """A draft must promise this many times the speed of plain decoding, because drafting itself takes
 time and the promise is an estimate."""
 
-PURSE = 0.2
-"""Content of the purse at the beginning of an answer, in plain steps."""
+LOSS_BUDGET = 0.2
+"""The loss budget at the beginning of an answer, in plain steps."""
 
-PURSE_SHARE = 0.05
-"""What each plain step adds to the purse, in plain steps."""
+LOSS_BUDGET_PER_STEP = 0.05
+"""What each plain step adds to the loss budget, in plain steps."""
 
 SAFE = 0.02
-"""A draft whose expected loss is at most this needs no purse, in plain steps."""
+"""A draft whose expected loss is at most this is always allowed, in plain steps."""
 
-MOST_PURSE = 8.0
-"""Upper bound of the purse, in plain steps, so that a long run of good drafts does not pay for an
-equally long run of bad ones."""
+MOST_LOSS_BUDGET = 8.0
+"""Upper bound of the loss budget, in plain steps, so that a long run of good drafts does not pay
+for an equally long run of bad ones."""
 
 PROBE_SHARE = 0.005
 """Share of the time that probes may take."""
@@ -66,7 +66,7 @@ measured costs are noisy."""
 
 
 @kernel
-def _best_nodes(probs: Any, parents: Any, widths: Any, ratios: Any, purse: float) -> int:
+def _best_nodes(probs: Any, parents: Any, widths: Any, ratios: Any, loss_budget: float) -> int:
     # Returns the number of nodes with the most expected tokens per second.
     best_nodes = 0
     best_speed = MARGIN
@@ -81,7 +81,7 @@ def _best_nodes(probs: Any, parents: Any, widths: Any, ratios: Any, purse: float
                 missed -= probs[nodes]
             nodes += 1
         speed = tokens / ratios[i]
-        if speed > best_speed and missed * (ratios[i] - 1.0) <= max(purse, SAFE):
+        if speed > best_speed and missed * (ratios[i] - 1.0) <= max(loss_budget, SAFE):
             best_speed = speed
             best_nodes = nodes
         if nodes == probs.size:
@@ -125,7 +125,7 @@ class Budget(Protocol):
 
 
 class CostBudget:
-    """Cuts a draft where expected tokens per second are highest, within the purse.
+    """Cuts a draft where expected tokens per second are highest, within the loss budget.
 
     Args:
         curve: the cost curve; `observe` keeps it up to date.
@@ -140,7 +140,7 @@ class CostBudget:
         self._probe = 0  # index of the next one
         self._due = self._until_probe()  # plain steps in a row before the next probe
         self._observed = 0
-        self._purse = PURSE
+        self._loss_budget = LOSS_BUDGET
         self._seconds = 0.0  # of the last evaluation, 0 if evaluations are not timed
 
     @property
@@ -155,7 +155,9 @@ class CostBudget:
         # and the kernel need not be called.
         if len(tree) and tree.probs[0] >= 2 * self.worth:
             curve = self.curve
-            nodes = _best_nodes(tree.probs, tree.parents, curve.widths, curve.ratios, self._purse)
+            nodes = _best_nodes(
+                tree.probs, tree.parents, curve.widths, curve.ratios, self._loss_budget
+            )
         if nodes:
             self._plain_steps = 0
             self._drafts += 1
@@ -169,19 +171,19 @@ class CostBudget:
         return tree.prefix(self._nodes_to_probe(len(tree)))
 
     def begin(self) -> None:
-        """Reset the purse, so that drafts do not lose now what they won in the last answer."""
-        self._purse = PURSE
+        """Reset the loss budget, so that drafts do not spend what they won in the last answer."""
+        self._loss_budget = LOSS_BUDGET
 
     def settle(self, width: int, emitted: int) -> None:
-        """Add to the purse after a plain step or a draft that won, take from it after others."""
+        """Add to the loss budget after a plain step or a draft that won; subtract after others."""
         if width == 1:
-            self._purse += PURSE_SHARE
+            self._loss_budget += LOSS_BUDGET_PER_STEP
         else:
             # The measured cost counts, within the bounds of what is not a disturbance.
             cost = self.curve.ratio(width)
             seen = self._seconds / self.curve.scale if self._seconds else cost
-            self._purse += emitted - min(max(seen, cost / _DOUBT), cost * _DOUBT)
-        self._purse = min(self._purse, MOST_PURSE)
+            self._loss_budget += emitted - min(max(seen, cost / _DOUBT), cost * _DOUBT)
+        self._loss_budget = min(self._loss_budget, MOST_LOSS_BUDGET)
 
     def observe(self, width: int, seconds: float) -> None:
         """Update the cost curve."""

@@ -31,10 +31,10 @@ BANDS = 8
 CELLS = LENGTH_KINDS * EVIDENCE_KINDS * BANDS
 
 PRIOR_TRIALS = 4.0
-"""A cell starts as if this many of its estimates had been tried ..."""
+"""Number of estimates with which a cell starts, as if they had been tried."""
 
 PRIOR_TRUST = 0.6
-"""... and the target had chosen this share of what they expected: the trust at the start."""
+"""Trust of a new cell: the share of these trials that counts as accepted."""
 
 MOST_EXPECTED = 200.0
 """When a cell has expected more acceptances than this its counts are halved, so that it follows

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aded_edge.arrays import BoolArray, Float32Array, Int32Array, Int64Array
+from aded_edge.arrays import Float32Array, Int32Array, Int64Array
 
 from .compile import kernel
 
@@ -350,11 +350,7 @@ class TrigramMatrix:
         value = self.table.totals[:rows] * np.exp2(-age / self.half_life)
         keep = np.zeros(rows, np.bool_)
         keep[np.argpartition(value, rows // 4)[rows // 4 :]] = True
-        self._keep(keep)
-
-    def _keep(self, keep: BoolArray) -> None:
-        if not keep.all():
-            self.table = _copy(self.table, np.flatnonzero(keep), self.table.keys.size)
+        self.table = _copy(self.table, np.flatnonzero(keep), self.table.keys.size)
 
 
 def _copy(old: Table, rows: slice | Int64Array, capacity: int) -> Table:

@@ -2,9 +2,10 @@
 
 A bounded log holds the tokens that were read and generated. For each context length a table leads
 from the hash of that many tokens to the latest places in the log that follow them. A context of
-three tokens rarely has more than one successor, so places (a few bytes a token) hold as much as
-the matrix's rows of 16 successors would, and whole passages can be copied token by token. The
-longest contexts keep a copy in its own text where another text shares a phrase with it.
+three tokens rarely has more than one successor, so places (24 bytes a token) hold as much as
+the matrix's rows of 16 successors would, and whole passages can be copied token by token. If
+two texts share a phrase, only the longest contexts tell them apart, so that copying continues in
+the right text.
 
 Knows the log and its places. Does not know probabilities: `estimate.py` blends what is found.
 """
@@ -25,7 +26,7 @@ LENGTHS = (3, 4, 6, 8, 16, 32)
 LONGEST = LENGTHS[-1]
 
 WAYS = 2
-"""Places kept for each hash; the oldest gives way."""
+"""Places kept for each hash; the oldest is replaced."""
 
 SEPARATOR = -1
 """Token between two texts in the log; no context and no successor includes it."""

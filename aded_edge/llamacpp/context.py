@@ -1,4 +1,4 @@
-"""The context of a loaded model: opening it again, filling its batches, asking it.
+"""The context of a loaded model: reopening it, building batches, reading its logits and properties.
 
 Knows llama.cpp's contexts, batches and vocabularies. Does not know trees or the texts of a batch;
 `target` and `parallel` do.

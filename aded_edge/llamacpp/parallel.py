@@ -66,7 +66,7 @@ class ParallelTarget:
             texts: int32 (n,) for each of them, the tokens to append; n >= 1.
 
         Returns:
-            float32 (len(sequences), n_vocab): logits behind each of these texts. A view of this
+            float32 (len(sequences), n_vocab): logits after each of these texts. A view of this
             object's memory, valid until the next evaluation.
 
         Raises:

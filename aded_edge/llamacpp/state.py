@@ -1,6 +1,6 @@
 """A history and its KV cache in a file.
 
-Two formats. `save` and `load` write the state of sequence 0 behind a digest of everything that it
+Two formats. `save` and `load` write the state of sequence 0 after a digest of everything that it
 depends on: llama.cpp itself compares only the architecture, and would accept the state of another
 model. `save_sequence` and `load_sequence` use llama.cpp's own files, which its server reads too
 and which check nothing.

@@ -60,7 +60,7 @@ class LlamaTarget:
 
     Attributes:
         n_vocab: number of tokens in the vocabulary.
-        row: the row of the last evaluation that holds the logits behind the history.
+        row: the row of the last evaluation that holds the logits after the history.
     """
 
     def __init__(self, llama: llama_cpp.Llama) -> None:
@@ -98,7 +98,7 @@ class LlamaTarget:
         return max(min(self._room(), len(self._tokens)) - 1, 0)
 
     def submit(self, root: int, tokens: Int32Array, parents: Int32Array) -> None:
-        """Start the evaluation of the root and a draft tree behind the history, in one batch.
+        """Start the evaluation of the root and a draft tree after the history, in one batch.
 
         On a CPU the evaluation is done when this returns; a GPU works on until `collect`.
 
@@ -145,10 +145,10 @@ class LlamaTarget:
         """Wait for the evaluation that `submit` started.
 
         Returns:
-            float32 (n + 1, n_vocab): logits behind the root (row 0) and node i (row i + 1). A
+            float32 (n + 1, n_vocab): logits after the root (row 0) and node i (row i + 1). A
             view of llama.cpp's memory, valid until the next evaluation.
         """
-        assert self._pending is not None, "collect() belongs behind submit()"
+        assert self._pending is not None, "collect() must follow submit()"
         pointer = llama_cpp.llama_get_logits(self._ctx)  # waits for a GPU
         rows, address = len(self._pending.tokens), ctypes.c_void_p.from_buffer(pointer).value
         # llama.cpp nearly always reuses the same memory, and making a new view takes 30 us.
@@ -159,7 +159,7 @@ class LlamaTarget:
         return self._rows
 
     def evaluate(self, root: int, tokens: Int32Array, parents: Int32Array) -> Float32Array:
-        """`submit` and `collect` in one."""
+        """Call `submit`, then `collect`."""
         self.submit(root, tokens, parents)
         return self.collect()
 
@@ -181,7 +181,7 @@ class LlamaTarget:
         pending = self._pending
         if pending is None:
             return
-        # After an interruption behind any of these lines, all of them can run again.
+        # After an interruption after any of these lines, all of them can run again.
         if self._leaf != 0:
             llama_cpp.llama_memory_seq_rm(self._memory, 0, pending.base, -1)
             llama_cpp.llama_memory_seq_cp(self._memory, self._leaf, 0, pending.base, -1)
@@ -209,16 +209,16 @@ class LlamaTarget:
 
     @property
     def ticket(self) -> int:
-        """Number of the evaluation that waits to be settled, 0 when none does."""
+        """Number of the evaluation that is not settled yet, 0 if there is none."""
         return self._evaluations if self._pending is not None else 0
 
     def logits(self) -> Float32Array:
-        """float32 (n_vocab,): logits behind the last token of the history, a view."""
+        """float32 (n_vocab,): logits after the last token of the history, a view."""
         pointer = llama_cpp.llama_get_logits_ith(self._ctx, self.row)
         return np.ctypeslib.as_array(pointer, shape=(self.n_vocab,))
 
     def close(self) -> None:
-        """Let go of the context, which is about to be freed."""
+        """Drop the context, which the caller frees next."""
         self._pending = None
         self._ctx = None
 

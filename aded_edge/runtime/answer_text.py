@@ -14,7 +14,7 @@ _FIRST_BYTES = ((2, 0b1100_0000), (3, 0b1110_0000), (4, 0b1111_0000))
 """Bytes of a UTF-8 character, and the bits that are set in the first one."""
 
 _TAIL = 3
-"""The first byte of an unfinished character is among so many bytes at the end of the text."""
+"""The first byte of an unfinished character is among this many bytes at the end of the text."""
 
 
 class AnswerText:

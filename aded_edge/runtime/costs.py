@@ -64,7 +64,7 @@ def save_observed(
 
 
 def chain_evaluation(llama: llama_cpp.Llama, target: LlamaTarget) -> Callable[[int], float]:
-    """A function that evaluates a chain of a given width behind some history.
+    """A function that evaluates a chain of a given width after some history.
 
     The history is evaluated here: MEASURED_HISTORY random tokens, or a quarter of a small context.
 

@@ -64,8 +64,8 @@ class Llama(llama_cpp.Llama):
         model_path: a GGUF file.
         drafting: "auto" drafts where the measured costs say that it pays; "off" decodes
             plainly; "paper" is ADED's search and tree at any cost, for comparisons.
-        store: the file where what was learned is kept: "default" (in the user's data folder), the
-            path of a SQLite file, or None for nowhere.
+        store: the file that keeps what the drafter learned: "default" (in the user's data
+            folder), the path of a SQLite file, or None for nowhere.
         keep: append to the store; if False, the store is only read.
         **kwargs: every other argument of `llama_cpp.Llama`. One default differs: without
             `n_threads` (or with None) both `n_threads` and `n_threads_batch` are the physical
@@ -74,7 +74,7 @@ class Llama(llama_cpp.Llama):
             given, `n_threads_batch` is llama_cpp's default.
 
     Attributes:
-        stats: figures of the last generation, and `stats.cumulative` of all together.
+        stats: figures of the last generation, `stats.cumulative` has the sums of all generations.
 
     Raises:
         ConfigError: an argument is unknown, or `drafting` or `store` has a value that cannot be
@@ -166,7 +166,7 @@ class Llama(llama_cpp.Llama):
         stopping_criteria: llama_cpp.StoppingCriteriaList | None = None,
         grammar: LlamaGrammar | None = None,
     ) -> Generator[int, Sequence[int] | None, None]:
-        """Yield tokens behind a prompt, as `llama_cpp.Llama.generate` does.
+        """Yield tokens after a prompt, as `llama_cpp.Llama.generate` does.
 
         Raises:
             PromptError: the prompt is empty or does not fit into the context.
@@ -260,7 +260,7 @@ class Llama(llama_cpp.Llama):
             self._target.settle()
 
     def eval(self, tokens: Sequence[int]) -> None:
-        """Evaluate tokens behind the history; see `llama_cpp.Llama.eval`.
+        """Evaluate tokens after the history; see `llama_cpp.Llama.eval`.
 
         Raises:
             EvaluationError: llama.cpp refused them.
@@ -275,19 +275,19 @@ class Llama(llama_cpp.Llama):
             super().eval(tokens)
         except RuntimeError as error:
             raise EvaluationError(
-                f"llama.cpp could not evaluate {len(tokens)} tokens behind {self.n_tokens} in a "
+                f"llama.cpp could not evaluate {len(tokens)} tokens after {self.n_tokens} in a "
                 f"context of {self._n_ctx}: {error}"
             ) from error
 
     def sample(self, *args: Any, **kwargs: Any) -> int:
-        """Sample the token behind the history; see `llama_cpp.Llama.sample`."""
+        """Sample the token after the history; see `llama_cpp.Llama.sample`."""
         self._settle()
         target = self._target
         if isinstance(self._ctx, _Freed):
             raise EvaluationError(_CLOSED)
         if target is not None and target.row != LAST_ROW and self.n_tokens > 0:
             # llama_cpp samples from the last row of the last evaluation. Evaluating the last
-            # token again makes that the row behind the history.
+            # token again makes that the row after the history.
             last = int(self.input_ids[self.n_tokens - 1])
             self.n_tokens -= 1
             self.eval([last])

@@ -1,4 +1,4 @@
-"""The options of aded-edge, validated once.
+"""Checks of `Llama`'s own arguments, and the default number of threads.
 
 Knows names, choices and defaults. Does not know what an option does.
 """
@@ -67,7 +67,8 @@ def check_names(given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def default_threads() -> int:
-    """Number of threads that evaluate a model: the physical cores that this process may use.
+    """Number of threads that evaluate a model: the physical cores of this machine, but at most the
+    logical ones that this process may run on.
 
     Two threads on one physical core share its arithmetic units and mostly wait for each other.
     A cost curve is stored together with the number of threads, so everything that opens a model

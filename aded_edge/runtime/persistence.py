@@ -171,7 +171,7 @@ class Persistence:
             return
         replaced = self._try(lambda: (model.replace(self._parts, total),))
         if replaced is None:
-            return  # tried again when as many parts have been added once more
+            return  # the next try comes after MOST_PARTS more parts
         if replaced[0] is not None:
             self._parts = [replaced[0]]
         else:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def prefill(llama: llama_cpp.Llama, target: LlamaTarget, tokens: list[int], reset: bool) -> int:
     """Evaluate the part of a prompt that the KV cache does not hold yet.
 
-    Afterwards the logits in memory are those behind the history.
+    Afterwards the logits in memory are those after the history.
 
     Args:
         llama: the model, whose history is cut back and extended.
@@ -61,7 +61,7 @@ def _keep_prefix(llama: llama_cpp.Llama, target: LlamaTarget, tokens: list[int])
     """Cut the history back to the longest prefix that it shares with the prompt.
 
     As in llama_cpp, at least one token is left to evaluate, unless the logits in memory are those
-    behind the whole prompt.
+    after the whole prompt.
 
     Returns:
         Length of the prefix; 0 if there is none, or the KV cache cannot be cut back to it.

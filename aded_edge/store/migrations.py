@@ -3,7 +3,7 @@
 Knows tables and columns. Does not know how a file is opened, nor what its rows mean to others.
 
 A new step gets the next number and a name that says what it adds. Never change the SQL of a
-released step: files made with it exist.
+released step: existing files were made with it.
 """
 
 from __future__ import annotations

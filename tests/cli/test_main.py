@@ -6,7 +6,7 @@ import sys
 import click
 import pytest
 
-from aded_edge.cli.main import cli, guarded
+from aded_edge.cli.main import COMMANDS, cli, guarded
 from aded_edge.errors import AdedError
 
 
@@ -24,8 +24,24 @@ def test_every_command_is_in_the_readme():
     from pathlib import Path
 
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    for name in cli.commands:
+    assert len(COMMANDS) > 8
+    for name in COMMANDS:
         assert f"aded_edge {name}" in readme
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_found_by_its_name(name, capsys):
+    assert guarded(cli, [name, "--help"]) == 0
+    assert f"{name} [OPTIONS]" in capsys.readouterr().out
+
+
+def test_a_command_does_not_wait_for_the_others():
+    code = "import sys; from aded_edge.cli.main import main\ntry: main(['history', '--help'])\n"
+    code += "except SystemExit: print(sorted(name for name in sys.modules if '.cli.' in name))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "aded_edge.cli.history" in done.stdout
+    for other in ("bench", "chat", "doctor", "learn", "prime"):
+        assert f"aded_edge.cli.{other}" not in done.stdout
 
 
 @pytest.mark.parametrize(

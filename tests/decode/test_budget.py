@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aded_edge.decode.budget import (
+    LOSS_BUDGET,
+    LOSS_BUDGET_PER_STEP,
     MARGIN,
-    MOST_PURSE,
+    MOST_LOSS_BUDGET,
     PLAIN_EVERY,
-    PURSE,
-    PURSE_SHARE,
     CostBudget,
     FixedBudget,
 )
@@ -39,9 +39,9 @@ def tree(probs):
 
 
 def unlimited(curve):
-    """A budget whose purse is never empty, so that only the expected speed decides."""
+    """A budget whose loss budget is never used up, so that only the expected speed decides."""
     budget = CostBudget(curve)
-    budget._purse = float("inf")
+    budget._loss_budget = float("inf")
     return budget
 
 
@@ -193,7 +193,7 @@ def test_the_paper_takes_every_draft_whole():
     assert budget.worth == 0.0
 
 
-# --- the purse (loss budget) ------------------------------------------------------------------
+# --- the loss budget ---------------------------------------------------------------------------
 
 chances = st.lists(st.floats(0.0, 1.0, width=32), max_size=20).map(
     lambda probs: sorted((p / max(1.0, sum(probs)) for p in probs), reverse=True)
@@ -202,12 +202,12 @@ chances = st.lists(st.floats(0.0, 1.0, width=32), max_size=20).map(
 
 @given(chances, curves, st.floats(0.0, 3.0))
 @settings(deadline=None)
-def test_no_draft_risks_more_than_the_purse_holds(probs, seconds, purse):
+def test_no_draft_risks_more_than_the_loss_budget_holds(probs, seconds, loss_budget):
     budget = CostBudget(CostCurve(seconds))
-    budget._purse = purse
+    budget._loss_budget = loss_budget
     cut = budget.cut(tree(probs))
     assert naive.speed(len(cut), probs, seconds) >= 0.999 * naive.best_speed(
-        probs, seconds, purse - 1e-6
+        probs, seconds, loss_budget - 1e-6
     )
 
 
@@ -228,13 +228,17 @@ def test_at_the_beginning_only_what_is_nearly_certain_is_drafted():
     assert len(budget.cut(DOUBTFUL)) == 0
 
 
-def test_plain_steps_fill_the_purse_and_drafts_play_from_it():
+def test_plain_steps_fill_the_loss_budget_and_drafts_play_from_it():
     budget = CostBudget(CostCurve(COSTS))
     steps = 0
     while not len(budget.cut(DOUBTFUL)):
         budget.settle(1, 1)
         steps += 1
-    assert PURSE + steps * PURSE_SHARE >= 0.3 * 0.9 > PURSE + (steps - 1) * PURSE_SHARE
+    assert (
+        LOSS_BUDGET + steps * LOSS_BUDGET_PER_STEP
+        >= 0.3 * 0.9
+        > LOSS_BUDGET + (steps - 1) * LOSS_BUDGET_PER_STEP
+    )
     budget.settle(4, 1)  # nothing was accepted
     assert len(budget.cut(DOUBTFUL)) == 0
     budget.settle(4, 4)
@@ -253,18 +257,18 @@ def test_an_answer_that_cannot_be_foreseen_loses_next_to_nothing():
             width = len(budget.cut(DOUBTFUL)) + 1
             budget.settle(width, 1)
             tokens, cost = tokens + 1, cost + COSTS[width]
-    assert cost / tokens < 1.07  # two drafts of 1.9 in each; 1.9 without a purse
+    assert cost / tokens < 1.07  # two drafts of 1.9 in each; 1.9 without a loss budget
 
 
 def test_what_a_step_really_cost_counts():
     budget = CostBudget(CostCurve(COSTS))
-    budget._purse = 1.0
+    budget._loss_budget = 1.0
     budget.observe(4, 2.5)  # and not 1.9
     budget.settle(4, 2)
-    assert budget._purse == pytest.approx(1.0 + 2 - 2.5)
+    assert budget._loss_budget == pytest.approx(1.0 + 2 - 2.5)
     budget.observe(4, 99.0)  # a disturbed step is no measure
     budget.settle(4, 2)
-    assert budget._purse == pytest.approx(0.5 + 2 - 1.5 * 1.9, abs=0.05)
+    assert budget._loss_budget == pytest.approx(0.5 + 2 - 1.5 * 1.9, abs=0.05)
     for _ in range(99):
         budget.settle(4, 4)
-    assert budget._purse == MOST_PURSE
+    assert budget._loss_budget == MOST_LOSS_BUDGET

@@ -89,7 +89,7 @@ def _answers(
             return
         llama.set_seed(settings.seed)
         tokens, tops = [], []
-        # The inherited generate() drafts nothing, so the last row has the logits behind a token.
+        # The inherited generate() drafts nothing, so the last row has the logits after a token.
         for token in super(Llama, llama).generate(prompt, temp=settings.temperature):
             tops.append(top_candidates(last_logits(llama)[np.newaxis], TOP))
             tokens.append(int(token))

@@ -221,7 +221,7 @@ class Replay:
         place: int,
         turn: Turn,
     ) -> None:
-        # Only rows on the accepted path are taught: the trace has the candidates behind those.
+        # Only rows on the accepted path are taught: the trace has the candidates after those.
         parents = np.asarray([ROOT, *path][: len(emitted)], np.int32)
         first = place - len(emitted) + 1  # index of the first emitted token
         behind = np.arange(first - 1, place)

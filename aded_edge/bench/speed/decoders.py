@@ -201,7 +201,7 @@ class LocalDecoder:
                 tokens=tokens, seconds=seconds, steps=steps, accepted=len(tokens) - 1 - steps
             )
         if llama._persistence is not None:
-            llama._persistence.wait()  # or it saves while the next decoder is timed
+            llama.wait_for_store()  # or it saves while the next decoder is timed
         stats = llama.stats
         parts = ("drafting", "evaluating", "accepting", "learning")
         return TimedAnswer(

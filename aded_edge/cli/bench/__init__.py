@@ -5,29 +5,23 @@ from __future__ import annotations
 import click
 
 from ..options import Group
-from .month import month
-from .picture import picture
-from .record import record
-from .replay import replay
-from .speed import speed
+
+COMMANDS = {name: f"bench.{name}" for name in ("month", "picture", "record", "replay", "speed")}
+"""Name of a command -> its module. To add one, write the file and add its name."""
 
 
 class _SpeedByDefault(Group):
     """`bench MODEL` means `bench speed MODEL`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+        if args and args[0] not in (*COMMANDS, *ctx.help_option_names):
             args = ["speed", *args]
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_SpeedByDefault)
+@click.group(cls=_SpeedByDefault, modules=COMMANDS)
 def bench() -> None:
     """Measure: speed with the model, or drafts without it.
 
     bench MODEL is short for bench speed MODEL.
     """
-
-
-for command in (month, picture, record, replay, speed):
-    bench.add_command(command)

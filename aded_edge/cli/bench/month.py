@@ -54,10 +54,10 @@ def month(
     **options: Any,
 ) -> None:
     """Simulate a month with the assistant: 30 sessions over recurring topics."""
-    file = resolve(model)
     if png is not None:
         check_picture(png)
     days = sessions(prompts)[:limit]
+    file = resolve(model)  # last, because it may download
     planned = 3 * sum(len(day.turns) for day in days)
     with tqdm(total=planned, unit="answer") as bar:
         result = run(file, days, _settings(**options), lambda answers: bar.update(answers) and None)
@@ -124,7 +124,7 @@ def draw(result: dict[str, Any], png: Path) -> None:
     axes.set(xlabel="day", ylabel="speed over plain decoding", ylim=(0, None))
     axes.set_title(_conditions(result), fontsize=8, loc="left", wrap=True)
     axes.legend(frameon=False)
-    save_picture(figure, png)
+    save_picture(figure, png, dpi=110)
 
 
 def _smooth(values: Sequence[float]) -> list[float]:

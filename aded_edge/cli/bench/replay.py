@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from aded_edge.bench.replay.run import Replay, Tally, load_costs
@@ -22,6 +21,7 @@ from aded_edge.errors import BenchError
 from aded_edge.runtime.persistence import load_learned
 
 from ..options import Command, FilePath, StorePath
+from ..output import console
 
 _CPU_LEAVES, _GPU_LEAVES = 1, 16
 """Defaults of --leaves, those of `Llama`: chains where another row costs much, trees where it costs
@@ -128,7 +128,7 @@ def replay(
             drafter.absorb(part)
     run = Replay(drafter, costs, fixed=search == "puct", overhead=overhead)
     _warm_up(run, warm, recorded, trace)
-    to = Console()
+    to = console()
     to.print(_conditions(recorded, cost, search, leaves, overhead))
     found = []
     for visit in range(1, visits + 1):

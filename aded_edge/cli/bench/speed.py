@@ -70,11 +70,11 @@ def speed(
     also server, ngram-simple, ngram-map-k, ngram-mod and ngram-cache.
     """
     names = _decoders(decoders, llama_server)
-    file = resolve(model)
     if png is not None:
         check_picture(png)
-    settings = _settings(file, prompts, names, llama_server, **options)
     dialogs = load_dialogs(prompts, limit)
+    file = resolve(model)  # last, because it may download
+    settings = _settings(file, prompts, names, llama_server, **options)
 
     def keep(result: dict[str, Any]) -> None:
         if out is not None:

@@ -37,15 +37,17 @@ _LAST = 0
 
 
 class _Chat(Command):
-    """A command for which the whole of [defaults] holds, and before it the persona's options."""
+    """Takes all options of [defaults], and before them those of the persona."""
 
     def configured(self) -> dict[str, Any]:
-        """Nothing yet: `--config` names the file, so its callback reads it."""
+        """Return nothing: `_read_config` sets the defaults when `--config` is known."""
         return {}
 
 
 def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
     # Eager, so that the file is read before click looks for any option's default.
+    if context.resilient_parsing:
+        return path
     context.obj = load_settings(path)
     context.default_map = dict(context.obj.defaults)
     return path

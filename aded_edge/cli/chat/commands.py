@@ -202,24 +202,24 @@ def show(messages: list[Message]) -> None:
 COMMANDS: Mapping[str, Command] = {
     "help": Command("", "this list", _help),
     "new": Command("", "begin a new conversation", _new),
-    "resume": Command("[N]", "go on with conversation N, or with the last one", _resume),
+    "resume": Command("[N]", "continue conversation N, or the last one", _resume),
     "list": Command("[HOW MANY]", "conversations, newest first", _list),
-    "search": Command("WORDS", "find what was said in any conversation", _search),
-    "regen": Command("", "answer the last question anew", _regenerate),
+    "search": Command("WORDS", "search all conversations", _search),
+    "regen": Command("", "answer the last question again", _regenerate),
     "edit": Command("[TEXT]", "change the last question", _edit),
-    "undo": Command("", "take the last question and its answer back", _undo),
+    "undo": Command("", "remove the last question and its answer", _undo),
     "system": Command("[TEXT]", "show or set the system message", _system),
     "set": Command("[NAME VALUE]", "show or set how answers are sampled", _set),
     "file": Command("PATH", "give the model a text file", _file),
     "copy": Command("", "put the last answer into the clipboard", _copy),
-    "remember": Command("TEXT", "keep something in mind for good", _remember),
+    "remember": Command("TEXT", "add a memory", _remember),
     "memories": Command(
-        "[budget N]", "what is remembered, and what the last answer used", _memories
+        "[budget N]", "list memories, and the texts given with the last question", _memories
     ),
     "forget": Command("N", "forget a memory", _forget),
     "stats": Command("", "figures of the last answer and of this session", _stats),
     "save": Command("FILE", "write the conversation as .md or .json", _save),
-    "exit": Command("", "leave", _exit),
+    "exit": Command("", "leave the chat", _exit),
 }
 
 

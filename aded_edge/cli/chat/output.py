@@ -141,7 +141,7 @@ class Thoughts:
         self._thinking = False
 
     def feed(self, piece: str) -> Iterator[tuple[bool, str]]:
-        """Yields (is it reasoning, text) for all of the text that is certain by now."""
+        """Yields (is it reasoning, text) for all text that cannot be part of a tag."""
         self._held += piece
         while True:
             tag = _TAGS[self._thinking]

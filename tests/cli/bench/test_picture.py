@@ -23,7 +23,7 @@ def height(png):
     return int.from_bytes(png.read_bytes()[20:24], "big")
 
 
-def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch, capfd):
+def test_without_matplotlib_the_remedy_is_named(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert guarded(cli, ["bench", "picture", "r.json", "--png", str(tmp_path / "x.png")]) == 1
-    assert "pip install 'aded-edge[plot]'" in capfd.readouterr().err
+    assert "pip install matplotlib" in capfd.readouterr().err
