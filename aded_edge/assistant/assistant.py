@@ -28,6 +28,7 @@ from .attachments import Attachments
 from .keeping import Keeping
 from .kv_states import KVStates
 from .recall import Recalled
+from .sampling import recommended_sampling
 from .settings import Persona, load_settings
 from .turn import Answer, Turn, Turns
 from .window import Overflow, Window, check_overflow, token_counter
@@ -59,7 +60,8 @@ class Assistant:
         overflow: "summary" or "drop": what happens to the oldest turns when the context is full.
         memory_tokens: budget in tokens for standing memories and recalled texts; None for an
             eighth of the context.
-        sampling: keyword arguments of `create_chat_completion`; they override the persona's.
+        sampling: keyword arguments of `create_chat_completion`; they override the persona's, and
+            those override what the model file recommends.
         kv_folder: folder of the saved KV states; None for one in the user's cache folder.
         **loading: keyword arguments of `Llama`.
 
@@ -105,7 +107,8 @@ class Assistant:
         except BaseException:
             self._keeping.close()
             raise
-        self.sampling = {**(persona.sampling if persona else {}), **(sampling or {})}
+        own = persona.sampling if persona else {}
+        self.sampling = {**recommended_sampling(self.llama.metadata), **own, **(sampling or {})}
         self._persona = persona.name if persona else None
         self._system = persona.system if system is None and persona else system or ""
         self.memory_tokens = (

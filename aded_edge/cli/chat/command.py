@@ -29,6 +29,7 @@ from ..options import STORE_OR_NONE, THREADS, Command, FilePath
 from ..output import DimLogHandler, dim
 from .commands import SETTABLE, all_commands, show
 from .line import open_line
+from .newcomer import advice
 from .output import MarkdownPrinter, PlainPrinter, Printer, Think
 from .repl import Repl
 
@@ -77,10 +78,10 @@ def _take_persona(context: click.Context, _: click.Parameter, name: str | None) 
     callback=_take_persona,
     help="A named set of options of the config file.",
 )
-@click.option("--temperature", type=SETTABLE["temperature"], default=0.2, show_default=True)
-@click.option("--top-p", type=SETTABLE["top_p"], default=0.95, show_default=True)
-@click.option("--top-k", type=SETTABLE["top_k"], default=40, show_default=True)
-@click.option("--min-p", type=SETTABLE["min_p"], default=0.05, show_default=True)
+@click.option("--temperature", type=SETTABLE["temperature"], help="Default: the model's, or 0.2.")
+@click.option("--top-p", type=SETTABLE["top_p"], help="Default: the model's, or 0.95.")
+@click.option("--top-k", type=SETTABLE["top_k"], help="Default: the model's, or 40.")
+@click.option("--min-p", type=SETTABLE["min_p"], help="Default: the model's, or 0.05.")
 @click.option("--seed", type=SETTABLE["seed"], help="Default: a new one each time.")
 @click.option(
     "--max-tokens",
@@ -131,6 +132,8 @@ def chat(context: click.Context, /, prompt: str | None, **options: Any) -> None:
         said = context.get_parameter_source("system") is ParameterSource.COMMANDLINE
         _take_up(assistant, options["resume"], options["system"] if said else None)
         repl = _repl(assistant, prompt is None, **options)
+        if prompt is None and _is_newcomer(assistant):
+            dim(advice())
         if prompt is None:
             repl.talk()
         elif not repl.answer(assistant.ask(prompt)):
@@ -150,9 +153,9 @@ def _open(
     memory_tokens: int | None,
     **options: Any,
 ) -> Assistant:
-    sampling = {name: options[name] for name in SAMPLING}
-    if sampling["seed"] is None:
-        sampling["seed"] = int.from_bytes(os.urandom(4), "little")
+    # What is not given is left to the model file, and then to llama_cpp's own defaults.
+    sampling = {name: options[name] for name in SAMPLING if options[name] is not None}
+    sampling.setdefault("seed", int.from_bytes(os.urandom(4), "little"))
     return Assistant(
         _find_model(model),
         store=store,
@@ -167,6 +170,12 @@ def _open(
         n_threads=threads,
         n_gpu_layers=gpu_layers,
     )
+
+
+def _is_newcomer(assistant: Assistant) -> bool:
+    """Whether nobody has chatted here yet, and this is the default model."""
+    named = Path(assistant.llama.model_path).name == default_model_path().name
+    return named and not assistant.messages and not assistant.conversations(1)
 
 
 def _take_up(assistant: Assistant, resume: int | None, system: str | None) -> None:

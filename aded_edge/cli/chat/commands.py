@@ -22,6 +22,7 @@ from aded_edge.errors import ConfigError, did_you_mean
 from aded_edge.store import Message
 
 from ..output import dim
+from .output import speedup
 
 if TYPE_CHECKING:
     from .repl import Repl
@@ -175,8 +176,8 @@ def lines_about(stats: Stats) -> list[str]:
     """Describes the last answer and the session so far, a line each."""
     lines = []
     for label, figures in (("last answer", stats), ("this session", stats.cumulative or stats)):
-        speedup = figures.predicted_speedup
-        faster = f", {speedup:.2f}x plain decoding" if speedup is not None else ""
+        ratio = speedup(figures)
+        faster = f", {ratio}" if ratio else ""
         lines.append(
             f"{label}: {figures.tokens} tokens, {figures.tokens_per_second:.1f} tokens/s, "
             f"MAT {figures.mat:.2f}{faster}; drafted {figures.drafted}, "

@@ -22,11 +22,16 @@ from rich.text import Text
 
 from aded_edge.decode.stats import Stats
 
+from ..output import dim
+
 Think = Literal["dim", "hide"]
 """How reasoning between <think> and </think> is shown on a terminal."""
 
 _REDRAW = 0.12
 """Seconds between two redraws of a block. llama.cpp waits while a block is drawn."""
+
+ENOUGH_STEPS = 64
+"""A ratio of times means little before so many steps."""
 
 _TAGS = ("<think>", "</think>")
 
@@ -40,6 +45,10 @@ class Printer(Protocol):
 
     def end(self) -> None:
         """Prints the rest. Called when the answer has ended or was stopped."""
+        ...
+
+    def remark(self, text: str) -> None:
+        """Says something about the answer while it is being printed."""
         ...
 
 
@@ -66,6 +75,11 @@ class PlainPrinter:
         if not self._thoughts:
             self._print(self._split.rest())
         click.echo()
+
+    def remark(self, text: str) -> None:
+        """Prints a dim line on stderr, and goes on with the answer below it."""
+        click.echo(err=True)
+        dim(text)
 
     def _print(self, parts: Iterable[tuple[bool, str]]) -> None:
         for thought, text in parts:
@@ -100,6 +114,10 @@ class MarkdownPrinter:
             self._add(thought, text)
         self._finish(self._block)
         self._block = ""
+
+    def remark(self, text: str) -> None:
+        """Prints a dim line above the block that grows."""
+        self._console.print(Text(text, style="dim"))
 
     def _add(self, thought: bool, text: str) -> None:
         if thought:
@@ -190,11 +208,18 @@ def _begins_anew(rest: str) -> bool:
     return bool(re.match(r"\S", rest)) and not goes_on
 
 
+def speedup(stats: Stats) -> str:
+    """Returns the speed over plain decoding in words; "" while too few steps show it."""
+    if stats.predicted_speedup is None or stats.steps < ENOUGH_STEPS:
+        return ""
+    return f"{stats.predicted_speedup:.2f}x plain decoding"
+
+
 def summary(stats: Stats) -> str:
     """Describes an answer in one line."""
     line = f"{stats.tokens} tokens, {stats.tokens_per_second:.1f} tokens/s, MAT {stats.mat:.2f}"
-    if stats.predicted_speedup is not None:
-        line += f", {stats.predicted_speedup:.2f}x plain decoding"
+    if faster := speedup(stats):
+        line += f", {faster}"
     if stats.plain_because is not None:
         line += f" (plain: {stats.plain_because})"
     return line

@@ -16,7 +16,8 @@ from aded_edge.errors import AdedError
 from ..output import dim
 from .commands import run
 from .line import Line
-from .output import Printer, as_json, summary
+from .output import Printer, as_json, speedup, summary
+from .repetition import Repetition
 
 HELP = "/exit leaves, /new begins a conversation, /help lists all; Ctrl-C stops an answer"
 
@@ -40,6 +41,7 @@ class Repl:
         self.line = line
         self.leaving = False
         self._printer = printer
+        self._warned = False  # of an answer that repeats itself
 
     def talk(self) -> None:
         """Reads messages and answers them until the user leaves."""
@@ -63,13 +65,16 @@ class Repl:
 
     def answer(self, stream: Generator[str, None, None]) -> bool:
         """Prints one answer. Returns False if the user stopped it."""
-        said, interrupted = [], False
+        said, interrupted, circle = [], False, Repetition()
         printer = self._printer() if self._printer is not None else None
         try:
             for piece in stream:
                 said.append(piece)
                 if printer is not None:
                     printer.feed(piece)
+                    if circle.notices(piece) and not self._warned:
+                        self._warned = True
+                        printer.remark("this answer goes round in a circle; Ctrl-C stops it")
         except KeyboardInterrupt:
             interrupted = True
         finally:
@@ -86,8 +91,8 @@ class Repl:
         parts = [assistant.conversation.model, f"context {used} of {room}"]
         if stats.steps:
             parts.append(f"{stats.tokens_per_second:.0f} tokens/s")
-        if stats.predicted_speedup is not None:
-            parts.append(f"{stats.predicted_speedup:.2f}x plain decoding")
+        if faster := speedup(stats):
+            parts.append(faster)
         if not assistant.kept:
             parts.append("nothing is kept")
         return " · ".join(parts)

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from aded_edge.cli.chat.output import MarkdownPrinter, PlainPrinter, Thoughts, split_blocks
+from aded_edge.cli.chat.output import (
+    MarkdownPrinter,
+    PlainPrinter,
+    Thoughts,
+    split_blocks,
+    summary,
+)
+from aded_edge.decode.stats import Stats
 
 
 def told_apart(pieces):
@@ -93,3 +100,28 @@ def test_plain_text_is_the_models(capsys):
             printer.feed(piece)
         printer.end()
         assert capsys.readouterr().out == expected
+
+
+@pytest.mark.parametrize(("steps", "told"), [(3, False), (63, False), (64, True), (500, True)])
+def test_a_ratio_is_told_only_where_enough_steps_show_it(steps, told):
+    stats = Stats(tokens=steps, steps=steps, seconds=1.0, seconds_plain=1.5)
+    assert ("1.50x plain decoding" in summary(stats)) == told
+
+
+def test_a_remark_does_not_get_lost_in_an_answer(monkeypatch, capsys):
+    monkeypatch.setattr("aded_edge.cli.chat.output._REDRAW", 0.0)
+    console = Console(file=io.StringIO(), force_terminal=True, width=60, height=20)
+    printer = MarkdownPrinter(console, "dim")
+    printer.feed("one ")
+    printer.remark("a remark")
+    printer.feed("two")
+    printer.end()
+    shown = console.file.getvalue()
+    assert shown.count("a remark") == 1
+    assert "one two" in shown
+    plain = PlainPrinter()
+    plain.feed("one")
+    plain.remark("a remark")
+    plain.end()
+    out, errors = capsys.readouterr()
+    assert (out, "a remark" in errors) == ("one\n", True)
