@@ -12,6 +12,7 @@ import sys
 import llama_cpp
 import pytest
 
+from aded_edge.assistant.kv_states import KVStates
 from aded_edge.models.default import default_model_path
 from aded_edge.store import default_store_path
 from tests.gguf_files import write_tiny
@@ -30,13 +31,19 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def data_folder(tmp_path_factory):
-    """A data folder for tests and the processes that they start, in the place of the user's."""
+    """A data folder for tests and the processes that they start, in the place of the user's.
+
+    Saved KV states and the config file have folders of their own, too.
+    """
     folder = tmp_path_factory.mktemp("user-data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(folder))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("user-cache")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("user-config")))
         if sys.platform == "darwin":
             patch.setenv("HOME", str(folder))
         assert default_store_path().is_relative_to(folder), "the user's own store is in danger"
+        assert KVStates().folder.is_relative_to(folder.parent), "the user's own cache is in danger"
         yield folder
 
 

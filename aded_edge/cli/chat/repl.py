@@ -41,7 +41,6 @@ class Repl:
         self.line = line
         self.leaving = False
         self._printer = printer
-        self._warned = False  # of an answer that repeats itself
 
     def talk(self) -> None:
         """Reads messages and answers them until the user leaves."""
@@ -72,8 +71,7 @@ class Repl:
                 said.append(piece)
                 if printer is not None:
                     printer.feed(piece)
-                    if circle.notices(piece) and not self._warned:
-                        self._warned = True
+                    if circle.notices(piece):
                         printer.remark("this answer goes round in a circle; Ctrl-C stops it")
         except KeyboardInterrupt:
             interrupted = True
