@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import click
 from tqdm import tqdm
 
-from aded_edge.assistant.settings import load_settings
 from aded_edge.errors import ConfigError
 from aded_edge.files import Skipped, find
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
@@ -28,9 +26,9 @@ from .teaching import holdings, until_interrupted
 class _Learn(Command):
     """`MODEL` is the first of its arguments, so click does not see a parameter of this name."""
 
-    def configured(self) -> dict[str, Any]:
-        """Return the values of the config file by the names of the parameters."""
-        return {k: v for k, v in load_settings().defaults.items() if k in self.from_config}
+    def names(self) -> set[str | None]:
+        """Return the names of the parameters, and the model's."""
+        return {*super().names(), "model"}
 
 
 @click.command(cls=_Learn)

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 
 from aded_edge.assistant.settings import load_settings
 from aded_edge.errors import ConfigError
+from aded_edge.runtime.options import default_threads
 from aded_edge.store import default_store_path
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Command(click.Command):
     """A command that takes `model` and `store` from the config file if its line lacks them."""
 
-    from_config = frozenset(("model", "store"))
+    from_config: frozenset[str] = frozenset(("model", "store"))
     """Options of [defaults] that apply to every command that has them. The chat takes all."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -45,10 +46,14 @@ class Command(click.Command):
 
     def configured(self) -> dict[str, Any]:
         """Return the values of the config file by the names of the parameters."""
-        wanted = self.from_config & {param.name for param in self.params}
+        wanted = self.from_config & self.names()
         if not wanted:
             return {}
         return {k: v for k, v in load_settings().defaults.items() if k in wanted}
+
+    def names(self) -> set[str | None]:
+        """Return the names of the parameters."""
+        return {param.name for param in self.params}
 
 
 class Group(click.Group):
@@ -127,7 +132,12 @@ STORE_OR_NONE = click.option(
 
 JSON = click.option("--json", "json_", is_flag=True, help="Print JSON.")
 
-THREADS = click.option("--threads", type=click.IntRange(1), help="Default: the physical cores.")
+THREADS = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=default_threads,
+    help="Default: the physical cores.",
+)
 
 
 def how_it_runs(command: F) -> F:

@@ -1,4 +1,4 @@
-"""`prime`: let a model answer varied openings, so that its matrix learns how it talks.
+"""`prime`: let a model answer varied openings, so that its matrix learns the answers.
 
 Knows a progress bar and a summary. Does not know how answers are decoded or learned.
 """
@@ -55,7 +55,7 @@ def prime(
     seed: int,
     **running: Any,
 ) -> None:
-    """Let a model talk to itself, so that its matrix learns how it talks.
+    """Let a model answer many openings, so that its matrix learns the answers.
 
     The sequences share the context: each holds --ctx / --sequences tokens, but at least 256.
     """

@@ -28,7 +28,7 @@ _BAR = 24
 
 @click.command(cls=Command)
 @click.option("--days", type=click.IntRange(1), default=30, show_default=True, help="Rows shown.")
-@click.option("--png", type=FilePath, help="Draw it here; needs aded-edge[plot].")
+@click.option("--png", type=FilePath, help="Draw it here; needs matplotlib.")
 @STORE
 @JSON
 def stats(store: Path, days: int, json_: bool, png: Path | None) -> None:

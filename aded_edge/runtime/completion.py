@@ -59,6 +59,8 @@ def complete(
     room = _room(llama, len(tokens))
     limit = room if max_tokens is None or max_tokens <= 0 else min(max_tokens, room)
     llama.set_seed(random.Random(llama._seed).randint(0, 2**32) if seed is None else seed)
+    if llama.verbose:
+        llama._ctx.reset_timings()
     about = {
         "id": f"cmpl-{uuid.uuid4()}",
         "object": "text_completion",
@@ -76,6 +78,8 @@ def complete(
     criteria = sampling.get("stopping_criteria")
     if criteria is not None and criteria(llama._input_ids, llama._scores[-1, :]):
         answer.reason = "stop"
+    if llama.verbose:
+        llama._ctx.print_timings()
     if stream:
         for chunk in answer.rest():
             yield about | {"choices": [_choice(chunk)]}

@@ -95,18 +95,15 @@ def with_default_threads(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
-def llama_arguments(
-    *, ctx: int, threads: int | None, gpu_layers: int, flash_attn: bool
-) -> dict[str, Any]:
+def llama_arguments(*, ctx: int, threads: int, gpu_layers: int, flash_attn: bool) -> dict[str, Any]:
     """The arguments of `Llama` that follow from the options of a command.
 
     Args:
         ctx: tokens of the context.
-        threads: None for `default_threads`.
+        threads: number of threads, for single tokens and batches alike.
         gpu_layers: layers to offload, -1 for all.
         flash_attn: use flash attention.
     """
-    threads = threads or default_threads()
     return {
         "n_ctx": ctx,
         "n_threads": threads,

@@ -143,3 +143,16 @@ def test_a_character_that_the_context_cuts_in_two_ends_the_answer(load_tiny):
             answer = llama.create_completion(prompt, max_tokens=-1)
             assert answer["choices"][0]["finish_reason"] == "length"
             assert answer["usage"]["total_tokens"] == 256
+
+
+def test_a_verbose_model_prints_its_timings_as_llama_cpp_does(tiny, monkeypatch):
+    called = []
+    monkeypatch.setattr(tiny, "verbose", True)
+    for name in ("reset_timings", "print_timings"):
+        monkeypatch.setattr(tiny._ctx, name, lambda name=name: called.append(name))
+    for complete in (Llama._create_completion, llama_cpp.Llama._create_completion):
+        called.clear()
+        answered(
+            complete, tiny, [*tokens_of(b"ab"), EOS], stop=[], stream=False, max_tokens=9, **usual
+        )
+        assert called == ["reset_timings", "print_timings"]

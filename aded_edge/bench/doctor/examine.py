@@ -24,7 +24,7 @@ from aded_edge.llamacpp.system import build_supports_gpu, captured_log
 from aded_edge.llamacpp.target import LlamaTarget
 from aded_edge.runtime.costs import chain_evaluation
 from aded_edge.runtime.llama import Llama
-from aded_edge.runtime.options import default_threads
+from aded_edge.runtime.options import llama_arguments
 
 from .probe import OtherProcesses, features, thread_counts, visible_gpu, weight_buffers
 
@@ -135,7 +135,7 @@ def examine(
     model: Path,
     *,
     ctx: int,
-    threads: int | None,
+    threads: int,
     gpu_layers: int,
     flash_attn: bool,
     progress: Callable[[int, int], None],
@@ -145,7 +145,7 @@ def examine(
     Args:
         model: a GGUF file.
         ctx: tokens of the context.
-        threads: number of threads; None for `default_threads`.
+        threads: number of threads.
         gpu_layers: layers to offload, -1 for all.
         flash_attn: use flash attention.
         progress: called with the rounds done and planned, while numbers of threads are compared.
@@ -154,9 +154,9 @@ def examine(
         ModelError: the model cannot be loaded, or no draft can be evaluated with it.
     """
     cores = psutil.cpu_count() or 1
-    threads = threads or default_threads()
-    settings: dict[str, Any] = {"n_threads": threads, "n_threads_batch": threads, "n_ctx": ctx}
-    settings |= {"n_gpu_layers": gpu_layers, "flash_attn": flash_attn, "verbose": False}
+    settings = llama_arguments(
+        ctx=ctx, threads=threads, gpu_layers=gpu_layers, flash_attn=flash_attn
+    )
     with captured_log() as lines:
         llama = Llama(model, store=None, **settings)
     others = OtherProcesses()  # from now on, because Llama() may have compiled kernels

@@ -20,7 +20,7 @@ from aded_edge.llamacpp.context import ends_answer, last_logits
 from aded_edge.llamacpp.fingerprint import model_fingerprint
 from aded_edge.llamacpp.prompt import Prompter
 from aded_edge.runtime.llama import Llama
-from aded_edge.runtime.options import default_threads, llama_arguments
+from aded_edge.runtime.options import llama_arguments
 
 from .trace import TOP, Trace, Turn
 
@@ -66,7 +66,7 @@ def record(
             "n_vocab": llama.n_vocab(),
             **asdict(settings),
             "n_ctx": running["ctx"],
-            "threads": running["threads"] or default_threads(),
+            "threads": running["threads"],
             "gpu_layers": running["gpu_layers"],
             "flash_attn": running["flash_attn"],
             "cost": llama.costs,

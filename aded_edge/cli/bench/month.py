@@ -26,7 +26,6 @@ from aded_edge.bench.month.run import (
 from aded_edge.bench.results import save_result
 from aded_edge.files import check_picture, save_picture
 from aded_edge.models.resolve import resolve
-from aded_edge.runtime.options import default_threads
 
 from ..options import MODEL, THREADS, Command, FilePath
 from ..output import console, plain_table
@@ -44,7 +43,7 @@ WEEK = 7
 @THREADS
 @click.option("--ctx", type=click.IntRange(64), default=4096, show_default=True)
 @click.option("--json", "out", type=FilePath, help="Write the result here.")
-@click.option("--png", type=FilePath, help="Draw it here; needs aded-edge[plot].")
+@click.option("--png", type=FilePath, help="Draw it here; needs matplotlib.")
 def month(
     model: str,
     prompts: Path | None,
@@ -71,8 +70,8 @@ def month(
         to.print(f"Drawn to {png}.")
 
 
-def _settings(*, threads: int | None, ctx: int, **options: Any) -> MonthSettings:
-    return MonthSettings(threads=threads or default_threads(), n_ctx=ctx, **options)
+def _settings(*, ctx: int, **options: Any) -> MonthSettings:
+    return MonthSettings(n_ctx=ctx, **options)
 
 
 def show(result: dict[str, Any], to: Console) -> None:

@@ -37,9 +37,7 @@ _DEPTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
 class _Replay(Command):
     """Ignores the config file: a store in it must not warm a visit that should be cold."""
 
-    def configured(self) -> dict[str, Any]:
-        """Return no defaults."""
-        return {}
+    from_config = frozenset()
 
 
 @click.command(cls=_Replay)

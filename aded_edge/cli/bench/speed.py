@@ -26,7 +26,6 @@ from aded_edge.bench.speed.summary import describe_conditions
 from aded_edge.errors import BenchError
 from aded_edge.files import check_picture
 from aded_edge.models.resolve import resolve
-from aded_edge.runtime.options import default_threads
 
 from ..options import MODEL, Command, FilePath, how_it_runs
 from ..output import console
@@ -50,7 +49,7 @@ from ..output import console
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True)
 @how_it_runs
 @click.option("--json", "out", type=FilePath, help="Write the result here, after each dialog.")
-@click.option("--png", type=FilePath, help="Draw it here; needs aded-edge[plot].")
+@click.option("--png", type=FilePath, help="Draw it here; needs matplotlib.")
 def speed(
     model: str,
     prompts: Path,
@@ -112,7 +111,6 @@ def _settings(
     decoders: tuple[str, ...],
     llama_server: Path | None,
     *,
-    threads: int | None,
     ctx: int,
     **options: Any,
 ) -> RunSettings:
@@ -120,7 +118,6 @@ def _settings(
         model=str(model),
         prompts=str(prompts),
         decoders=decoders,
-        threads=threads or default_threads(),
         n_ctx=ctx,
         llama_server=str(llama_server) if llama_server is not None else None,
         **options,

@@ -38,11 +38,12 @@ _LAST = 0
 
 
 class _Chat(Command):
-    """Takes all options of [defaults], and before them those of the persona."""
+    """Takes all options of [defaults], and before them those of the persona.
 
-    def configured(self) -> dict[str, Any]:
-        """Return nothing: `_read_config` sets the defaults when `--config` is known."""
-        return {}
+    `_read_config` sets them when `--config` is known.
+    """
+
+    from_config = frozenset()
 
 
 def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
@@ -144,7 +145,7 @@ def _open(
     *,
     model: str | None,
     ctx: int,
-    threads: int | None,
+    threads: int,
     gpu_layers: int,
     drafting: Any,
     store: Path | None,
