@@ -5,11 +5,6 @@
 # program that runs afterwards.
 # shellcheck shell=bash
 
-# Flags for compiling llama.cpp, unless the user gives others (CMAKE_ARGS=-DGGML_CUDA=on
-# scripts/chat). Without llamafile's kernels, a CPU computes the same logits at every batch width,
-# so greedy answers with drafts are identical to those without (NOTES.md).
-DEFAULT_CMAKE_ARGS="-DGGML_LLAMAFILE=OFF"
-
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
 PYTHON=$ROOT/.venv/bin/python
 STAMP=$ROOT/.venv/aded-edge.stamp
@@ -33,10 +28,12 @@ usable_version() {
         2>/dev/null || true
 }
 
-# Prints everything that an install depends on, except the version of Python. CMAKE_ARGS that the
-# user once gave stay in force: to leave them out later must not compile llama.cpp again.
+# Prints everything that an install depends on, except the version of Python. llama.cpp is compiled
+# with its own defaults, as pip does it, unless the user gives flags (CMAKE_ARGS=-DGGML_CUDA=on
+# scripts/chat). Flags that were once given stay in force: to leave them out later must not compile
+# llama.cpp again.
 recipe() {
-    local cmake="default $DEFAULT_CMAKE_ARGS" chosen
+    local cmake="default" chosen
     if [ -n "${CMAKE_ARGS+given}" ]; then
         cmake="given $CMAKE_ARGS"
     elif chosen=$(grep -s '^cmake given ' "$STAMP"); then
@@ -77,7 +74,7 @@ setup() {
     fi
     python=$(find_python)
     need_compiler
-    cmake=$(sed -n 's/^cmake [a-z]* //p' <<<"$recipe")
+    cmake=$(sed -n 's/^cmake given //p' <<<"$recipe")
     CMAKE_ARGS=$cmake "$python" -I "$ROOT/scripts/_install.py" "$ROOT" "$recipe"
 }
 
