@@ -98,7 +98,7 @@ def test_what_was_submitted_and_never_collected_leaves_nothing_behind(target):
     target.settle()
     assert target.history.tolist() == before
     assert last_position(target) == len(before) - 1
-    with pytest.raises(AssertionError, match="behind submit"):
+    with pytest.raises(AssertionError, match="must follow submit"):
         target.collect()
     np.testing.assert_array_equal(target.evaluate(10, NONE, NONE)[0], expected)
 
