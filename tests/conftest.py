@@ -139,7 +139,7 @@ def loader(settings):
 
         with contextlib.ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
             # These tests do not depend on the costs, so one round of measurements is enough.
-            patch.setattr("aded_edge.runtime.costs.MEASURE_SECONDS", 0.0)
+            patch.setattr("aded_edge.runtime.costs.MEASURE_SECONDS", 0.3)
             yield load
 
     return loader

@@ -46,6 +46,9 @@ for an equally long run of bad ones."""
 PROBE_SHARE = 0.005
 """Share of the time that probes may take."""
 
+SOON = 8
+"""Probes of a width whose cost is only estimated come this many times as often."""
+
 PLAIN_EVERY = 256
 """After this many drafts in a row two steps are plain, because the cost of width 1 must stay known.
 The first of the two is slower than usual, because the width changes; the second is not."""
@@ -222,8 +225,10 @@ class CostBudget:
     def _until_probe(self) -> float:
         if not self._probes:
             return float("inf")
-        place = np.searchsorted(self.curve.widths, self._probes[self._probe])
-        return float(self.curve.ratios[place] - 1.0) / PROBE_SHARE
+        width = self._probes[self._probe]
+        # What is only estimated is worth knowing soon.
+        share = PROBE_SHARE if self.curve.is_measured(width) else SOON * PROBE_SHARE
+        return (self.curve.ratio(width) - 1.0) / share
 
 
 class FixedBudget:

@@ -1,7 +1,8 @@
 """The cost curve: seconds of one evaluation by width, measured first, then updated by each step.
 
 It is kept as measured, width by width. llama.cpp's kernels take rows in groups, so the curve is a
-staircase, and a line fitted through it would be wrong everywhere.
+staircase, and a line fitted through it would be wrong everywhere. Only a few widths are measured
+before the first answer. The others have an estimate until three steps have shown what they cost.
 
 Knows widths and seconds. Does not know drafts, nor what the costs are used for.
 """
@@ -18,12 +19,21 @@ import numpy as np
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 """Widths that are measured. A draft between two of them is charged the cost of the wider one."""
 
+FIRST = (1, 2, 4, 8)
+"""Widths that are measured before the first answer: each step of the staircase begins at one."""
+
 NARROW = 16
-"""Widths up to this one are always measured, however long it takes."""
+"""Widths up to this one are always measured where all are, however long it takes."""
 
 _STEP_DOWN = 1.4
 """Upper bound for cost(width) / cost(any wider width). A larger ratio means that the measurement of
 the narrower width was disturbed. The largest genuine ratio seen was 1.25."""
+
+DISAGREE = 1.25
+"""A measurement is disturbed if width 1 usually took this many times its fastest time."""
+
+_ROUNDS = 3
+"""The fastest of so many rounds counts."""
 
 _RECENT = 31
 """The machine's speed is the median of this many latest steps, so half as many steps are enough to
@@ -34,6 +44,12 @@ _HELD = 9
 
 _NEAR = 8
 """A step is compared with a plain step if at most this many steps lie between them."""
+
+_CONFIRMED = 3
+"""Comparisons that replace an estimate, or a ratio that they all contradict."""
+
+_CONTRADICTS = math.log(1.4)
+"""A comparison contradicts a ratio from this factor on, in either direction."""
 
 _USES = 2
 """A width is compared with the same plain step at most this often, so that one disturbed step does
@@ -55,29 +71,43 @@ class CostCurve:
 
     Args:
         seconds: width -> seconds; width 1 is required.
+        most: the widths in WIDTHS up to this one that are missing are estimated.
+        disturbed: the measurement cannot be trusted: everything but width 1 is an estimate.
 
     Attributes:
         scale: seconds of one evaluation of width 1.
         widths: int64 (n,), rising.
         ratios: float64 (n,), cost relative to width 1.
         observed: number of steps so far.
+        disturbed: as given; such a curve is not worth keeping.
 
     Raises:
         ValueError: width 1 is missing, or a time is not positive.
     """
 
-    def __init__(self, seconds: Mapping[int, float]) -> None:
+    def __init__(
+        self, seconds: Mapping[int, float], most: int = 0, disturbed: bool = False
+    ) -> None:
         if 1 not in seconds or any(s <= 0 for s in seconds.values()):
             raise ValueError(
                 f"a cost curve needs seconds above 0 and an entry for width 1, not {dict(seconds)}"
             )
         self.scale = float(seconds[1])
-        self.widths = np.asarray(sorted(seconds), np.int64)
-        self.ratios = np.asarray([seconds[w] / self.scale for w in sorted(seconds)])
+        widths = sorted({*seconds, *(w for w in WIDTHS if w <= most)})
+        self.widths = np.asarray(widths, np.int64)
+        self.ratios = np.asarray([seconds.get(w, self.scale) / self.scale for w in widths])
         self.observed = 0
+        self.disturbed = disturbed
+        # Places without a time, and those with none that can be trusted.
+        self._unmeasured = {i for i, w in enumerate(widths) if w not in seconds}
+        self._estimated = set(range(1, len(widths))) if disturbed else set(self._unmeasured)
+        self._estimate()
         # All times and ratios below are logarithms, except those of `_before`.
         self._measured: list[float] = np.log(self.ratios).tolist()
-        self._held = [deque([ratio] * _HELD, _HELD) for ratio in self._measured]
+        self._held = [
+            deque([] if i in self._estimated else [ratio] * _HELD, _HELD)
+            for i, ratio in enumerate(self._measured)
+        ]
         self._held_at = [0] * len(self._held)
         self._speeds = deque([math.log(self.scale)] * _RECENT, _RECENT)
         self._plain, self._plain_at = 0.0, -_NEAR  # the last plain step: its time and number
@@ -95,19 +125,32 @@ class CostCurve:
         place = min(int(np.searchsorted(self.widths, width)), len(self.widths) - 1)
         return float(self.ratios[place])
 
+    def is_measured(self, width: int) -> bool:
+        """Whether the cost of this width is known, and not only estimated."""
+        place = self._places.get(width)
+        return place is not None and place not in self._estimated
+
     def seconds(self) -> dict[int, float]:
-        """Return width -> seconds, as the machine is now."""
-        return {width: self.scale * float(self.ratios[i]) for width, i in self._places.items()}
+        """Return width -> seconds, as the machine is now, for the measured widths."""
+        return {
+            width: self.scale * float(self.ratios[place])
+            for width, place in self._places.items()
+            if place not in self._estimated
+        }
 
     def settled(self) -> dict[int, float]:
-        """Return width -> seconds for the next process to begin with.
+        """Return width -> seconds of the measured widths, for the next process to begin with.
 
         The ratios lie half-way (as factors) between the first measurement and the steps since. So
         a slow hour counts half, and a disturbed first measurement is corrected within a few
         sessions.
         """
         halfway = np.exp((np.asarray(self._measured) + np.log(self.ratios)) / 2)
-        return {width: self.scale * float(halfway[i]) for width, i in self._places.items()}
+        return {
+            width: self.scale * float(halfway[place])
+            for width, place in self._places.items()
+            if place not in self._estimated
+        }
 
     def observe(self, width: int, seconds: float) -> None:
         """Record that a step of this width took so many seconds; unmeasured widths are ignored.
@@ -151,26 +194,100 @@ class CostCurve:
         self._hold(place, time - self._plain)
 
     def _hold(self, place: int, ratio: float) -> None:
-        self._held[place].append(ratio)
+        held = self._held[place]
+        held.append(ratio)
         self._held_at[place] = self.observed
-        self.ratios[place] = math.exp(_median(self._held[place]))
+        latest = list(held)[-_CONFIRMED:]
+        if place in self._estimated:
+            if len(held) < _CONFIRMED:
+                return  # a single disturbed step must not decide
+            self._estimated.discard(place)
+            self._unmeasured.discard(place)
+            self._measured[place] = sorted(latest)[_CONFIRMED // 2]
+        elif self._contradicted(place, latest):
+            held.clear()
+            held.extend(latest)
+        self.ratios[place] = math.exp(_median(held))
+        self._estimate()
+
+    def _contradicted(self, place: int, latest: list[float]) -> bool:
+        """Whether the latest comparisons all say that a ratio is far too high, or far too low."""
+        now = math.log(self.ratios[place])
+        return len(latest) == _CONFIRMED and (
+            min(latest) > now + _CONTRADICTS or max(latest) < now - _CONTRADICTS
+        )
+
+    def _estimate(self) -> None:
+        """Estimate the widths that were never timed, from those that were.
+
+        Between two measured widths the wider one's cost is an upper bound. Beyond the widest one
+        each row is assumed to cost as much as between the last two.
+        """
+        known = [i for i in range(len(self.widths)) if i not in self._unmeasured]
+        if len(known) == len(self.widths):
+            return
+        last = known[-1]
+        slope = 1.0
+        if len(known) > 1:
+            before = known[-2]
+            rise = self.ratios[last] - self.ratios[before]
+            slope = max(rise / (self.widths[last] - self.widths[before]), 0.0)
+        for place in self._unmeasured:
+            if place > last:
+                rows = self.widths[place] - self.widths[last]
+                self.ratios[place] = self.ratios[last] + slope * rows
+            else:
+                self.ratios[place] = self.ratios[min(i for i in known if i > place)]
 
     def _remind(self) -> None:
         # A width that became expensive in a slow phase is not evaluated any more, so no step could
         # correct its cost.
         for place, at in enumerate(self._held_at):
-            if place > 0 and self.observed - at >= _MEMORY:
+            unused = self.observed - at >= _MEMORY
+            if place > 0 and unused and place not in self._estimated:
                 self._hold(place, self._measured[place])
 
 
 def _median(values: deque[float]) -> float:
-    return sorted(values)[len(values) // 2]  # their number is odd
+    return sorted(values)[len(values) // 2]
+
+
+def measure_first(evaluate: Callable[[int], object], most: int, seconds: float) -> CostCurve:
+    """Measure the widths in FIRST, and estimate the others up to `most`.
+
+    The time is kept however slow the model is: a width is left out if it would take too long, by
+    what the narrower one took. Two widths are always measured.
+
+    Args:
+        evaluate: evaluates a chain of the given width and waits for the result.
+        most: largest width that can be evaluated.
+        seconds: time to spend.
+
+    Returns:
+        A curve that is marked as disturbed if the times of width 1 disagree.
+    """
+    times = _Times(evaluate)
+    start = time.perf_counter()
+    for _ in range(_ROUNDS):
+        before = 1
+        for width in FIRST[1:]:
+            if width > most:
+                break
+            if len(times.by_width) > 1:
+                expected = 3 * times.fastest(1) + times.fastest(before) * width / before
+                if time.perf_counter() - start + expected > seconds:
+                    break
+            times.add(width)
+            before = width
+    plain = sorted(times.by_width[1])
+    disturbed = plain[len(plain) // 2] > DISAGREE * plain[0]
+    return CostCurve(_plausible(times.all_fastest()), most, disturbed)
 
 
 def measure(
     evaluate: Callable[[int], object], most: int, seconds: float, rounds: int = 3
 ) -> CostCurve:
-    """Measure the curve in rounds through the widths, until the time is spent.
+    """Measure the whole curve in rounds through the widths, until the time is spent.
 
     The fastest round counts, because other work of the machine can only add to a time. A wider
     evaluation never costs less than a plain one, so lower measurements are raised to it. Narrow
@@ -185,14 +302,7 @@ def measure(
             wider ones may be left out.
         rounds: largest number of rounds.
     """
-    times: dict[int, list[float]] = {1: []}
-
-    def timed(width: int) -> float:
-        began = time.perf_counter()
-        evaluate(width)
-        return time.perf_counter() - began
-
-    evaluate(1)  # not timed: the first evaluation of a context allocates memory
+    times = _Times(evaluate)
     start = time.perf_counter()
     narrow = [width for width in WIDTHS if 1 < width <= min(most, NARROW)]
     wide = [width for width in WIDTHS if NARROW < width <= most]
@@ -200,11 +310,44 @@ def measure(
         for width in widths or [1]:
             if part and time.perf_counter() - start > seconds:
                 break
-            evaluate(1)
-            times[1].append(timed(1))
-            pair = timed(width) + timed(1)
-            times.setdefault(width, []).append(max(pair - min(times[1]), pair / 2))
-    return CostCurve(_plausible({width: min(t) for width, t in times.items()}))
+            times.add(width)
+    return CostCurve(_plausible(times.all_fastest()))
+
+
+class _Times:
+    """Seconds of evaluations, by width.
+
+    Args:
+        evaluate: evaluates a chain of the given width and waits for the result.
+
+    Attributes:
+        by_width: width -> seconds of each evaluation.
+    """
+
+    def __init__(self, evaluate: Callable[[int], object]) -> None:
+        self._evaluate = evaluate
+        evaluate(1)  # not timed: the first evaluation of a context allocates memory
+        self.by_width: dict[int, list[float]] = {1: []}
+
+    def add(self, width: int) -> None:
+        """Time an evaluation of this width between two plain ones."""
+        self._evaluate(1)
+        self.by_width[1].append(self._timed(1))
+        pair = self._timed(width) + self._timed(1)
+        self.by_width.setdefault(width, []).append(max(pair - self.fastest(1), pair / 2))
+
+    def fastest(self, width: int) -> float:
+        """Return the least seconds of this width."""
+        return min(self.by_width[width])
+
+    def all_fastest(self) -> dict[int, float]:
+        """Return width -> least seconds."""
+        return {width: min(times) for width, times in self.by_width.items()}
+
+    def _timed(self, width: int) -> float:
+        began = time.perf_counter()
+        self._evaluate(width)
+        return time.perf_counter() - began
 
 
 def _plausible(fastest: dict[int, float]) -> dict[int, float]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aded_edge.decode.cost_curve import CostCurve, measure
+from aded_edge.decode.cost_curve import CostCurve, measure, measure_first
 from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key
 from aded_edge.llamacpp.target import MAX_WIDTH, LlamaTarget
 
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aded_edge")
 
-MEASURE_SECONDS = 4.0
-"""Time to spend on measuring a cost curve, about."""
+MEASURE_SECONDS = 2.0
+"""The most time to spend on measuring costs before the first answer."""
+
+ALL_SECONDS = 4.0
+"""Time to spend on measuring all widths, about."""
 
 KEEP_AFTER = 500
 """Observed steps from which on a curve is saved when the model is closed."""
@@ -46,13 +49,27 @@ def load_or_measure(
     if persistence is not None:
         known = persistence.load_costs(cost_key(cost_conditions(llama)))
         if known is not None and 1 in known:
-            return CostCurve(known)
-    log.info("measuring the costs of evaluations on this machine (once, about four seconds) ...")
-    curve = measure(chain_evaluation(llama, target), target.max_nodes + 1, MEASURE_SECONDS)
+            return CostCurve(known, target.max_nodes + 1)
+    log.info("measuring the costs of evaluations on this machine (once, at most two seconds) ...")
+    curve = measure_first(chain_evaluation(llama, target), target.max_nodes + 1, MEASURE_SECONDS)
     llama.reset()
     target.truncate(0)
-    _save(llama, curve.seconds(), persistence)
+    if not curve.disturbed:
+        _save(llama, curve.seconds(), persistence)
     return curve
+
+
+def measure_all(llama: llama_cpp.Llama) -> dict[int, float]:
+    """Measure all widths that the context can evaluate, in about ALL_SECONDS.
+
+    Returns:
+        Width -> seconds of one evaluation. The history is empty afterwards.
+    """
+    target = LlamaTarget(llama)
+    curve = measure(chain_evaluation(llama, target), target.max_nodes + 1, ALL_SECONDS)
+    llama.reset()
+    target.truncate(0)
+    return curve.seconds()
 
 
 def save_observed(

@@ -10,7 +10,7 @@ from aded_edge.assistant import Assistant
 @pytest.fixture
 def open_assistant(tiny_settings, tmp_path, monkeypatch):
     """A function (**changes) that opens an assistant, which is closed after the test."""
-    monkeypatch.setattr("aded_edge.runtime.costs.MEASURE_SECONDS", 0.0)
+    monkeypatch.setattr("aded_edge.runtime.costs.MEASURE_SECONDS", 0.3)
     with contextlib.ExitStack() as stack:
 
         def open_(**changes):

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from aded_edge.decode import cost_curve
 from aded_edge.decode.budget import CostBudget, FixedBudget
-from aded_edge.decode.cost_curve import NARROW, WIDTHS, CostCurve, measure
+from aded_edge.decode.cost_curve import (
+    FIRST,
+    NARROW,
+    WIDTHS,
+    CostCurve,
+    measure,
+    measure_first,
+)
 
 STAIRCASE = {1: 0.01, 2: 0.02, 3: 0.026, 4: 0.024, 6: 0.05, 8: 0.035, 16: 0.05, 32: 0.2}
 """Seconds by width on a CPU: kernels take rows in groups of 4 and 8."""
@@ -219,3 +226,94 @@ def test_a_wider_evaluation_never_seems_cheaper_than_a_plain_one(monkeypatch):
     assert measure(machine.evaluate, 4, seconds=1e9).seconds() == pytest.approx(
         dict.fromkeys(range(1, 5), 2.0)
     )
+
+
+# --- before the first answer --------------------------------------------------------------------
+
+
+def test_only_few_widths_are_measured_before_the_first_answer(monkeypatch):
+    machine = Machine(monkeypatch, lambda width, times: 0.01 * width)
+    curve = measure_first(machine.evaluate, 64, seconds=2.0)
+    assert tuple(curve.seconds()) == FIRST
+    assert curve.widths.tolist() == list(WIDTHS)
+    assert machine.now < 2.0
+    assert not curve.disturbed
+
+
+@pytest.mark.parametrize("plain", [0.001, 0.02, 0.1, 0.3, 1.0])
+def test_the_time_is_kept_however_slow_the_machine_is(monkeypatch, plain):
+    """On the slowest there is at least one width to compare with."""
+    machine = Machine(monkeypatch, lambda width, times: plain * (1 + 0.5 * (width - 1)))
+    curve = measure_first(machine.evaluate, 64, seconds=2.0)
+    assert machine.now < max(2.0, 6 * plain)
+    assert len(curve.seconds()) >= 2
+
+
+def test_a_measurement_whose_rounds_disagree_is_disturbed(monkeypatch):
+    machine = Machine(monkeypatch, lambda width, times: width * (3.0 if times % 2 else 1.0))
+    assert measure_first(machine.evaluate, 64, seconds=1e9).disturbed
+
+
+def test_a_context_that_holds_less_is_not_measured_beyond(monkeypatch):
+    machine = Machine(monkeypatch, lambda width, times: 1.0)
+    curve = measure_first(machine.evaluate, 5, seconds=1e9)
+    assert max(machine.evaluated) == 4
+    assert curve.widths.tolist() == [1, 2, 3, 4, 5]
+
+
+KNOWN = {1: 1.0, 2: 2.0, 4: 2.5, 8: 4.5}
+
+
+def test_unmeasured_widths_are_estimated():
+    curve = CostCurve(KNOWN, most=64)
+    assert curve.seconds() == KNOWN
+    assert [curve.is_measured(width) for width in (1, 3, 8, 16)] == [True, False, True, False]
+    assert curve.ratio(3) == 2.5  # what the wider one costs
+    assert curve.ratio(6) == 4.5
+    assert curve.ratio(16) == 4.5 + 8 * 0.5  # as between 4 and 8
+    assert CostCurve(KNOWN).widths.tolist() == [1, 2, 4, 8]
+
+
+def test_three_steps_replace_an_estimate_and_one_does_not():
+    curve = CostCurve(KNOWN, most=64)
+    for steps, expected in ((1, 8.5), (2, 8.5), (3, 5.0)):
+        for width, seconds in ((1, 1.0), (16, 5.0), (1, 1.0)):
+            curve.observe(width, seconds)
+        assert curve.ratio(16) == pytest.approx(expected), steps
+    assert curve.is_measured(16)
+    assert curve.seconds()[16] == pytest.approx(5.0)
+    assert curve.settled()[16] == pytest.approx(5.0)
+    assert curve.ratio(24) == pytest.approx(5.0 + 8 * 0.5 / 8)  # the estimates follow
+
+
+def test_of_a_disturbed_measurement_only_width_1_is_believed():
+    curve = CostCurve({1: 1.0, 2: 9.0, 4: 9.0, 8: 9.0}, most=8, disturbed=True)
+    assert curve.seconds() == {1: 1.0}
+    assert curve.ratio(4) == 9.0
+    show(curve, (1, 4, 1), 3 * 3, costs={1: 1.0, 4: 2.0})
+    assert curve.ratio(4) == pytest.approx(2.0)
+    assert curve.ratio(2) == 9.0
+
+
+@pytest.mark.parametrize(("now", "noise"), [(0.1, 0.03), (0.009, 0.03)])
+def test_a_ratio_that_the_steps_contradict_is_replaced_at_once(now, noise):
+    """Up and down: within 100 steps, and after three comparisons."""
+    curve = CostCurve(STAIRCASE)
+    show(curve, (1, 4, 1), 12, costs={**STAIRCASE, 4: now}, noise=noise)
+    assert curve.ratio(4) == pytest.approx(now / STAIRCASE[1], rel=0.2)
+
+
+def test_single_disturbed_steps_replace_nothing():
+    curve = CostCurve(STAIRCASE)
+    for seconds in (0.5, 0.024, 0.6, 0.024, 0.7) * 5:
+        for width, spent in ((1, 0.01), (4, seconds), (1, 0.01)):
+            curve.observe(width, spent)
+    assert curve.ratio(4) < 60
+    assert curve.ratio(8) == pytest.approx(3.5)
+
+
+def test_what_is_only_estimated_is_probed_soon():
+    waits = {
+        disturbed: CostBudget(CostCurve(KNOWN, 8, disturbed))._due for disturbed in (True, False)
+    }
+    assert waits[True] * 7 < waits[False]

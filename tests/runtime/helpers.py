@@ -72,7 +72,7 @@ from aded_edge import AdedError, Llama
 from aded_edge.decode.cost_curve import CostCurve
 
 # A fixed cost curve: what is drafted must not depend on the speed of this machine.
-aded_edge.runtime.costs.measure = lambda *_: CostCurve(dict.fromkeys((1, 2, 4, 8, 16), 1.0))
+aded_edge.runtime.costs.measure_first = lambda *_: CostCurve(dict.fromkeys((1, 2, 4, 8, 16), 1.0))
 
 def load(path, **options):
     threads = {"n_threads": 1, "n_threads_batch": 1}

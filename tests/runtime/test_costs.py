@@ -20,7 +20,7 @@ def measured(monkeypatch):
         assert evaluate(most) > 0
         return CostCurve(CURVE)
 
-    monkeypatch.setattr(costs, "measure", measure)
+    monkeypatch.setattr(costs, "measure_first", measure)
     return measured
 
 
@@ -63,3 +63,18 @@ def test_a_chain_is_timed_behind_a_history_that_stays(load_tiny):
     evaluate = chain_evaluation(llama, LlamaTarget(llama))
     assert all(evaluate(width) > 0 for width in (1, 8, 40))
     assert llama.n_tokens == 16
+
+
+def test_a_disturbed_measurement_is_used_and_not_kept(load_tiny, tmp_path, monkeypatch):
+    seen = []
+
+    def disturbed(evaluate, most, seconds):
+        seen.append(most)
+        return CostCurve(CURVE, most, disturbed=True)
+
+    monkeypatch.setattr(costs, "measure_first", disturbed)
+    store = tmp_path / "store.db"
+    for _ in range(2):
+        with load_tiny(store=store) as llama:
+            assert llama._loop.budget.curve.ratio(8) == 1.0
+    assert len(seen) == 2

@@ -72,7 +72,7 @@ def test_the_next_process_drafts_better_and_says_the_same(model_path, tmp_path, 
 def test_what_one_model_learned_the_next_one_knows(
     load_tiny, tmp_path, tiny_truth, monkeypatch, drafting
 ):
-    monkeypatch.setattr("aded_edge.runtime.costs.measure", lambda *_: flat_costs())
+    monkeypatch.setattr("aded_edge.runtime.costs.measure_first", lambda *_: flat_costs())
     mats = []
     for _ in range(2):
         with load_tiny(drafting=drafting, store=tmp_path / "store.db") as llama:

@@ -19,6 +19,7 @@ from aded_edge.decode.candidates import top_candidates
 from aded_edge.llamacpp.context import ends_answer, last_logits
 from aded_edge.llamacpp.fingerprint import model_fingerprint
 from aded_edge.llamacpp.prompt import Prompter
+from aded_edge.runtime.costs import measure_all
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import llama_arguments
 
@@ -58,7 +59,6 @@ def record(
     Raises:
         ModelError: the model cannot be loaded.
     """
-    # Without a store no cost curve is known, so Llama measures one now.
     with closing(Llama(model, store=None, **llama_arguments(**running))) as llama:
         conditions: dict[str, Any] = {
             **run_conditions(model),
@@ -69,7 +69,7 @@ def record(
             "threads": running["threads"],
             "gpu_layers": running["gpu_layers"],
             "flash_attn": running["flash_attn"],
-            "cost": llama.costs,
+            "cost": measure_all(llama),
         }
         prompter = Prompter(llama)
         turns: list[Turn] = []
