@@ -22,6 +22,9 @@ WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 FIRST = (1, 2, 4, 8)
 """Widths that are measured before the first answer: each step of the staircase begins at one."""
 
+THEN = (16, 32, 64, 12, 24, 48, 6, 3, 10, 5, 7, 20)
+"""Widths that are measured next, once, as far as the time goes: estimates choose worse."""
+
 NARROW = 16
 """Widths up to this one are always measured where all are, however long it takes."""
 
@@ -253,10 +256,10 @@ def _median(values: deque[float]) -> float:
 
 
 def measure_first(evaluate: Callable[[int], object], most: int, seconds: float) -> CostCurve:
-    """Measure the widths in FIRST, and estimate the others up to `most`.
+    """Measure the widths in FIRST, then those in THEN, and estimate the others up to `most`.
 
     The time is kept however slow the model is: a width is left out if it would take too long, by
-    what the narrower one took. Two widths are always measured.
+    what a narrower one took. Two widths are always measured.
 
     Args:
         evaluate: evaluates a chain of the given width and waits for the result.
@@ -266,19 +269,17 @@ def measure_first(evaluate: Callable[[int], object], most: int, seconds: float) 
     Returns:
         A curve that is marked as disturbed if the times of width 1 disagree.
     """
-    times = _Times(evaluate)
     start = time.perf_counter()
-    for _ in range(_ROUNDS):
-        before = 1
-        for width in FIRST[1:]:
-            if width > most:
-                break
-            if len(times.by_width) > 1:
-                expected = 3 * times.fastest(1) + times.fastest(before) * width / before
-                if time.perf_counter() - start + expected > seconds:
-                    break
-            times.add(width)
-            before = width
+    times = _Times(evaluate)
+    for width in (*FIRST[1:] * _ROUNDS, *THEN):
+        if width > most:
+            continue
+        if len(times.by_width) > 1:
+            before = max(w for w in times.by_width if w <= width)
+            expected = 3 * times.fastest(1) + times.fastest(before) * width / before
+            if time.perf_counter() - start + expected > seconds:
+                continue
+        times.add(width)
     plain = sorted(times.by_width[1])
     disturbed = plain[len(plain) // 2] > DISAGREE * plain[0]
     return CostCurve(_plausible(times.all_fastest()), most, disturbed)
