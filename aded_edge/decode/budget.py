@@ -17,10 +17,12 @@ from.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Protocol
 
 import numpy as np
 
+from aded_edge.arrays import Float64Array, Int64Array
 from aded_edge.draft.compile import kernel
 from aded_edge.draft.tree import ROOT, DraftTree
 
@@ -132,14 +134,19 @@ class CostBudget:
 
     Args:
         curve: the cost curve; `observe` keeps it up to date.
+        allowed: the only widths that may be evaluated, beside width 1; None for all.
     """
 
-    def __init__(self, curve: CostCurve) -> None:
+    def __init__(self, curve: CostCurve, allowed: Collection[int] | None = None) -> None:
         self.curve = curve
+        self._places: Int64Array | None = None  # of the allowed widths in the curve
+        if allowed is not None:
+            may = [w == 1 or w in allowed for w in curve.widths.tolist()]
+            self._places = np.flatnonzero(may)
         self.most_nodes, self.worth = self._useful()
         self._plain_steps = 0  # in a row, up to now
         self._drafts = 0  # in a row, up to now
-        self._probes = [width for width in _PROBED if width in curve.widths]
+        self._probes = [width for width in _PROBED if width in self._allowed()[0]]
         self._probe = 0  # index of the next one
         self._due = self._until_probe()  # plain steps in a row before the next probe
         self._observed = 0
@@ -157,10 +164,11 @@ class CostBudget:
         # No draft pays if its first node is less likely than twice `worth`. This is the usual case,
         # and the kernel need not be called.
         if len(tree) and tree.probs[0] >= 2 * self.worth:
-            curve = self.curve
-            nodes = _best_nodes(
-                tree.probs, tree.parents, curve.widths, curve.ratios, self._loss_budget
-            )
+            widths, ratios = self._allowed()
+            probs = tree.probs
+            if self._places is not None:  # a draft may only end where an allowed width does
+                probs = probs[: widths[np.searchsorted(widths, len(tree) + 1, "right") - 1] - 1]
+            nodes = _best_nodes(probs, tree.parents, widths, ratios, self._loss_budget)
         if nodes:
             self._plain_steps = 0
             self._drafts += 1
@@ -196,16 +204,24 @@ class CostBudget:
         if self._observed % _REFRESH == 0:
             self.most_nodes, self.worth = self._useful()
 
+    def _allowed(self) -> tuple[Int64Array, Float64Array]:
+        """The widths that may be evaluated, and their costs relative to width 1."""
+        widths, ratios = self.curve.widths, self.curve.ratios
+        if self._places is None:
+            return widths, ratios
+        return widths[self._places], ratios[self._places]
+
     def _useful(self) -> tuple[int, float]:
         # Returns `most_nodes` and `worth`. Probabilities never rise along a draft. So a width that
         # costs more per token than a narrower one, even if all its nodes are accepted, is never the
         # best, and its additional nodes need not be searched for.
-        widths, ratios = self.curve.widths, self.curve.ratios
+        widths, ratios = self._allowed()
         speeds = widths / ratios
         most = int(widths[np.flatnonzero(speeds >= _AS_FAST * speeds.max())[-1]]) - 1
         if len(widths) == 1:
             return 0, 1.0
-        most = max(most, 1)  # even if no width pays, one node is drafted for the probes
+        # Even if no width pays, a draft is made for the probes.
+        most = max(most, int(widths[1]) - 1)
         # If no node of a draft of n nodes is likelier than p, it pays only if p is at least this.
         # After likelier nodes a node with half of it may still pay.
         needed = (MARGIN * ratios[1:] - 1.0) / (widths[1:] - 1)

@@ -1,4 +1,5 @@
-"""Which model this is, wherever its file lies, and what its evaluation costs depend on.
+"""Which model this is, wherever its file lies, and what the costs and bits of its evaluation
+depend on.
 
 Knows llama.cpp's metadata and settings. Does not know what the fingerprints are used for.
 """
@@ -13,7 +14,7 @@ from typing import Any
 
 import llama_cpp
 
-from .system import binding_version, build_info, build_supports_gpu, cpu_name
+from .system import binding_version, build_info, build_supports_gpu, cpu_name, library_files
 
 _IDENTITY = (
     "general.architecture",
@@ -81,6 +82,30 @@ def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
         "type_k": context.type_k,
         "type_v": context.type_v,
         "lora": llama.lora_path,
+    }
+
+
+def bit_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
+    """Everything that the bits of logits may depend on: also what the costs depend on too little.
+
+    All plain numbers of llama.cpp's parameters are part of it, because a number that does not
+    matter only means that exactness is proved once more.
+    """
+    numbers = {
+        f"{kind}.{name}": value
+        for kind, struct in (("context", llama.context_params), ("model", llama.model_params))
+        for name, *_ in struct._fields_
+        # cost_conditions has this one, as far as the build uses it.
+        if name != "n_gpu_layers" and isinstance(value := getattr(struct, name), int | float)
+    }
+    return {
+        **cost_conditions(llama),
+        **numbers,
+        "n_ctx": llama._n_ctx,
+        "tensor_split": llama.tensor_split,
+        "kv_overrides": llama.kv_overrides,
+        "lora_scale": llama.lora_scale,
+        "libraries": library_files(),
     }
 
 

@@ -24,6 +24,24 @@ def build_info() -> str:
     return str(llama_cpp.llama_print_system_info().decode("utf-8", "replace"))
 
 
+def build_has_llamafile() -> bool:
+    """Whether llama.cpp was built with llamafile's kernels, as it is by default.
+
+    They read prompts faster, and give other bits than the kernels for single rows.
+    """
+    return "LLAMAFILE = 1" in build_info()
+
+
+def library_files() -> list[tuple[str, int, int]]:
+    """Name, bytes and time of change (ns) of llama.cpp's libraries: another build has others."""
+    folder = Path(llama_cpp.__file__).parent / "lib"
+    return sorted(
+        (path.name, path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.glob("*")
+        if path.is_file()
+    )
+
+
 def build_supports_gpu() -> bool:
     """Whether llama.cpp was built with a backend that layers can be offloaded to."""
     return bool(llama_cpp.llama_supports_gpu_offload())

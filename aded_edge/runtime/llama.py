@@ -35,6 +35,7 @@ from aded_edge.store import default_store_path
 
 from .completion import complete, handles
 from .costs import load_or_measure, save_observed
+from .exactness import NOTHING_PROVED, load_or_prove
 from .loading import load
 from .options import (
     Drafting,
@@ -45,6 +46,7 @@ from .options import (
     with_default_threads,
 )
 from .persistence import Persistence
+from .plain import count_plain
 from .prefill import prefill
 from .sampling import sampler_choice
 from .warm_up import WarmUp
@@ -67,6 +69,9 @@ class Llama(llama_cpp.Llama):
         store: the file that keeps what the drafter learned: "default" (in the user's data
             folder), the path of a SQLite file, or None for nowhere.
         keep: append to the store; if False, the store is only read.
+        exact: draft only in widths that were proved to give the bits of plain decoding, so that
+            greedy and seeded answers are the same to the byte. The proof takes up to a minute and
+            is kept in the store. Where no width is proved, `stats.plain_because` says so.
         **kwargs: every other argument of `llama_cpp.Llama`. One default differs: without
             `n_threads` (or with None) both `n_threads` and `n_threads_batch` are the physical
             cores that this process may use (`runtime.options.default_threads`), as in every
@@ -77,8 +82,8 @@ class Llama(llama_cpp.Llama):
         stats: figures of the last generation, `stats.cumulative` has the sums of all generations.
 
     Raises:
-        ConfigError: an argument is unknown, or `drafting` or `store` has a value that cannot be
-            used.
+        ConfigError: an argument is unknown, `drafting` or `store` has a value that cannot be
+            used, or `drafting="paper"` is to be exact.
         ModelError: the model file is missing, damaged or not GGUF, or its context needs more
             memory than there is.
     """
@@ -90,6 +95,7 @@ class Llama(llama_cpp.Llama):
         drafting: Drafting = "auto",
         store: StoreChoice = "default",
         keep: bool = True,
+        exact: bool = False,
         **kwargs: Any,
     ) -> None:
         # close() needs these, also after a constructor that failed half-way.
@@ -97,7 +103,8 @@ class Llama(llama_cpp.Llama):
         self._persistence: Persistence | None = None
         self._target: LlamaTarget | None = None
         self._loop: Loop | None = None
-        self.drafting = check_drafting(drafting)
+        self.drafting = check_drafting(drafting, exact)
+        self.exact = exact
         self.store = check_store(store, default_store_path())
         self.keep = keep
         check_names(kwargs, _ARGUMENTS)
@@ -123,7 +130,8 @@ class Llama(llama_cpp.Llama):
             return "a draft_model of llama_cpp was given"
         return why_plain(self)
 
-    def _build_loop(self) -> Loop:
+    def _build_loop(self) -> Loop | None:
+        """The loop that drafts; None, and a reason in `_plain_because`, if no width is exact."""
         self._target = LlamaTarget(self)
         kind = PaperDrafter if self.drafting == "paper" else AdaptiveDrafter
         drafter = kind(max_leaves=self._max_leaves())
@@ -133,14 +141,22 @@ class Llama(llama_cpp.Llama):
         curve = load_or_measure(self, self._target, self._persistence)
         if self.drafting == "paper":
             return Loop(self._target, drafter, FixedBudget(PUCT_NODES, curve.scale))
+        widths = None
+        if self.exact:
+            widths = load_or_prove(self, self._target, curve, self._persistence)
+            if not widths:
+                self._plain_because = NOTHING_PROVED
+                return None
         # On a CPU only nearly certain tokens are worth drafting, and learning the target's other
         # candidates takes longer than it saves (NOTES.md).
         candidates = CANDIDATES if offloads(self) else 0
-        return Loop(self._target, drafter, CostBudget(curve), candidates)
+        return Loop(self._target, drafter, CostBudget(curve, widths), candidates)
 
     def _max_leaves(self) -> int:
         if self.drafting == "paper":
             return MAX_LEAVES
+        if self.exact:
+            return 1
         # On a CPU trees hardly beat chains, and only chains leave the KV cache in order. That
         # keeps the order of summation, and so every bit of the logits (NOTES.md).
         return _LEAVES if offloads(self) else 1
@@ -194,7 +210,12 @@ class Llama(llama_cpp.Llama):
             inherited = super().generate(
                 tokens, reset=reset, stopping_criteria=stopping_criteria, **sampling
             )
-            yield from self._count_plain(inherited, len(tokens))
+
+            def done(meter: Meter, seconds_prompt: float) -> None:
+                run = meter.stats(len(tokens), seconds_prompt, self._plain_because)
+                self.stats = run.after(self.stats)
+
+            yield from count_plain(inherited, done)
             return
         choose = sampler_choice(self, sampling)
         yield from self._generate(self._loop, list(tokens), reset, choose, stopping_criteria)
@@ -227,30 +248,6 @@ class Llama(llama_cpp.Llama):
             self.stats = run.after(self.stats)
             if self._persistence is not None:
                 self._persistence.save(drafter)
-
-    def _count_plain(
-        self, inherited: Generator[int, Sequence[int] | None, None], prompt_tokens: int
-    ) -> Generator[int, Sequence[int] | None, None]:
-        """Pass on the tokens that llama_cpp decodes by itself, and count them."""
-        meter, seconds_prompt = Meter(), 0.0
-        began = time.perf_counter()
-        try:
-            token = next(inherited)
-            seconds_prompt = time.perf_counter() - began
-            meter.tokens += 1
-            while True:
-                forced = yield token
-                meter.resume()
-                token = inherited.send(forced)
-                meter.tokens += 1
-                meter.lap("evaluating")
-                meter.step(0, 0, 1, 0.0)
-        except StopIteration:
-            return
-        finally:
-            inherited.close()
-            run = meter.stats(prompt_tokens, seconds_prompt, self._plain_because)
-            self.stats = run.after(self.stats)
 
     # The inherited methods that use the KV cache must find it settled, because a consumer may call
     # them between two tokens of a stream.
@@ -388,7 +385,8 @@ class Llama(llama_cpp.Llama):
 
     def __getstate__(self) -> dict[str, Any]:
         inherited: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
-        return {**inherited, "drafting": self.drafting, "store": self.store, "keep": self.keep}
+        own = {name: getattr(self, name) for name in ("drafting", "store", "keep", "exact")}
+        return {**inherited, **own}
 
 
 class _Freed:

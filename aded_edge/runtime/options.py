@@ -23,12 +23,21 @@ StoreChoice = str | os.PathLike[str] | None
 """Where the matrix is kept: "default", the path of a file, or None for nowhere."""
 
 
-def check_drafting(value: object) -> Drafting:
+def check_drafting(value: object, exact: bool = False) -> Drafting:
     """Return the value if it is one of the choices.
 
+    Args:
+        value: a choice.
+        exact: whether the bits of plain decoding are asked for.
+
     Raises:
-        ConfigError: it is not; the message names the choices.
+        ConfigError: it is not, and the message names the choices; or it cannot be exact.
     """
+    if exact and value == "paper":
+        raise ConfigError(
+            'drafting="paper" cannot be exact, because trees change the order of the KV cells; '
+            'use drafting="auto", or leave exact out'
+        )
     for choice in DRAFTING:
         if value == choice:
             return choice

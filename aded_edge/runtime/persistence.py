@@ -115,6 +115,23 @@ class Persistence:
         if opened is not None and not opened.read_only:
             self._submit(self._try, lambda: opened.save_costs(key, curve, conditions))
 
+    def load_proof(self, key: str) -> store.Proof | None:
+        """Proof of exactness that was saved under a key. None if there is none."""
+        opened = self._store
+        return self._try(lambda: opened.load_proof(key)) if opened is not None else None
+
+    def save_proof(self, key: str, proof: store.Proof, conditions: dict[str, object]) -> None:
+        """Save a proof of exactness; returns before it is written.
+
+        Args:
+            key: `cost_key` of the conditions.
+            proof: see `store.Proof`.
+            conditions: what the bits of logits depend on, see `bit_conditions`.
+        """
+        opened = self._store
+        if opened is not None and not opened.read_only:
+            self._submit(self._try, lambda: opened.save_proof(key, proof, conditions))
+
     def wait(self) -> None:
         """Wait until everything that was saved is written."""
         self._worker.submit(lambda: None).result()

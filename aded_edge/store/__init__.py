@@ -1,9 +1,10 @@
 """The store: one SQLite file with everything that outlives a process.
 
-It holds what was learned about each model (`Store.model`), measured cost curves, conversations,
-memories (what the user asked to remember) and notes (the user's documents). This room knows SQL,
-transactions and faults of SQLite; it does not know what a model is, how parts are summed, or who
-reads the conversations. Open it with `Store.open`; other rooms use the names in `__all__`.
+It holds what was learned about each model (`Store.model`), measured cost curves, proofs of
+exactness, conversations, memories (what the user asked to remember) and notes (the user's
+documents). This room knows SQL, transactions and faults of SQLite; it does not know what a model
+is, how parts are summed, or who reads the conversations. Open it with `Store.open`; other rooms
+use the names in `__all__`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .memories import Memories, Memory
 from .notes import Document, Notes, Passage
 from .part import LearnedText, Part
 from .parts import MatrixSize, ModelParts
+from .proofs import Proof
 from .store import Store, default_store_path
 from .warn_once import WarnOnce
 
@@ -34,6 +36,7 @@ __all__ = [
     "Notes",
     "Part",
     "Passage",
+    "Proof",
     "Store",
     "WarnOnce",
     "all_of",

@@ -98,6 +98,20 @@ def _conversations(db: Database) -> None:
     _sources_of_parts(db)
 
 
+@_step("0004_proofs")
+def _proofs(db: Database) -> None:
+    # Which widths give the bits of width 1. No foreign key: like a cost curve, a proof belongs to
+    # a model on a machine under settings, all of which its key stands for.
+    db.execute(f"""
+        CREATE TABLE proofs (
+            key TEXT PRIMARY KEY NOT NULL,
+            proof TEXT NOT NULL,
+            conditions TEXT NOT NULL,
+            created TEXT NOT NULL DEFAULT {_NOW},
+            updated TEXT NOT NULL DEFAULT {_NOW}
+        )""")
+
+
 def _conversations_and_messages(db: Database) -> None:
     # `uid` identifies a conversation in every store, so that an exported one is recognised.
     # `summary` replaces the first `summarized` messages in the model's context.

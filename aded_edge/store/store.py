@@ -1,8 +1,8 @@
 """`Store`: one object for one store file, as the other rooms use it.
 
 Knows where the file is by default, and which module answers for which tables: `parts.py`,
-`costs.py`, `conversations.py`, `memories.py` and `notes.py`. `database.py` opens the file and runs
-transactions.
+`costs.py`, `proofs.py`, `conversations.py`, `memories.py` and `notes.py`. `database.py` opens the
+file and runs transactions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import final
 
 import platformdirs
 
-from . import costs
+from . import costs, proofs
 from .conversations import Conversations
 from .database import IN_MEMORY, StoreFile
 from .memories import Memories
@@ -102,6 +102,19 @@ class Store:
     ) -> None:
         """Save a cost curve under a key; see `costs.save_costs`."""
         costs.save_costs(self._file, key, curve, conditions)
+
+    def load_proof(self, key: str) -> proofs.Proof | None:
+        """The proof of exactness under a key, or None; see `proofs.load_proof`."""
+        return proofs.load_proof(self._file, key)
+
+    def save_proof(
+        self,
+        key: str,
+        proof: Mapping[int, Mapping[int, float]],
+        conditions: Mapping[str, object],
+    ) -> None:
+        """Save a proof of exactness under a key; see `proofs.save_proof`."""
+        proofs.save_proof(self._file, key, proof, conditions)
 
     def close(self) -> None:
         """Close the file after the running transaction. Closing twice is no error."""
