@@ -51,6 +51,7 @@ OPTIONS: Mapping[str, type | tuple[type, ...]] = {
     "threads": int,
     "gpu_layers": int,
     "drafting": str,
+    "exact": bool,
     "store": str,
     "overflow": str,
     "memory_tokens": int,

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from aded_edge.bench.doctor import advice as conclusions
 from aded_edge.bench.doctor.examine import TRIED, Findings, examine
 from aded_edge.bench.results import check_folder, save_result
+from aded_edge.llamacpp.fingerprint import cost_key
 from aded_edge.models.resolve import resolve
 from aded_edge.store import Store
 
@@ -84,6 +85,8 @@ def as_dict(findings: Findings) -> dict[str, Any]:
         "break_even": {w: conclusions.break_even(costs, w) for w in costs if w > 1},
         "best_width": {p: {"width": w, "speed": speed} for p, (w, speed) in best.items()},
         "oracle": {n: conclusions.oracle_speed(costs, n) for n in conclusions.ANSWERS},
+        "proved": findings.proved,
+        "exactness": conclusions.exactness(findings),
         "advice": conclusions.advice(findings),
     }
 
@@ -101,6 +104,9 @@ def show(findings: Findings, to: Console) -> None:
     to.print(f"Upper bound for any drafter: {', '.join(speeds)} tokens.")
     to.print("\nMilliseconds by number of threads (* is the number used here)")
     to.print(_threads(findings))
+    to.print("\nLogits against plain decoding: = all bits are equal, else the largest difference")
+    to.print(_proof(findings))
+    to.print(conclusions.exactness(findings))
     advice = conclusions.advice(findings)
     if advice:
         to.print(_grid([("advice", text) for text in advice]))
@@ -124,6 +130,7 @@ def _about(f: Findings) -> list[tuple[str, str]]:
             f"{f.name} ({f.description}), {f.bytes / 1e6:.0f} MB, {f.batched:.0%} of it stored for "
             "batch kernels",
         ),
+        ("build", f.build),
         ("cpu", f"{f.cpu}: {', '.join(shown)}"),
         ("gpu", gpu if f.gpu_build else "not used: this llama.cpp was built without GPU support"),
         (
@@ -178,6 +185,18 @@ def _threads(f: Findings) -> Table:
     return table
 
 
+def _proof(f: Findings) -> Table:
+    table = Table()
+    table.add_column("width", justify="right")
+    for length in f.proof:
+        table.add_column(f"{length} before", justify="right")
+    for width in sorted({width for found in f.proof.values() for width in found}):
+        found = [of.get(width) for of in f.proof.values()]
+        cells = ("" if d is None else "=" if d == 0.0 else f"{d:.1g}" for d in found)
+        table.add_row(str(width), *cells)
+    return table
+
+
 def _keep(findings: Findings, path: Path) -> str:
     if findings.busy:
         return f"Costs not kept in {path}: the machine was busy."
@@ -185,4 +204,6 @@ def _keep(findings: Findings, path: Path) -> str:
         if store.read_only:
             return f"Costs not kept: {path} is read-only."
         store.save_costs(findings.key, findings.costs, findings.conditions)
-    return f"The costs are kept in {path}, for runs with these settings."
+        bits = findings.bit_conditions
+        store.save_proof(cost_key(bits), findings.proof, bits)
+    return f"Costs and proof are kept in {path}, for runs with these settings."

@@ -24,12 +24,11 @@ def build_info() -> str:
     return str(llama_cpp.llama_print_system_info().decode("utf-8", "replace"))
 
 
-def build_has_llamafile() -> bool:
-    """Whether llama.cpp was built with llamafile's kernels, as it is by default.
-
-    They read prompts faster, and give other bits than the kernels for single rows.
-    """
-    return "LLAMAFILE = 1" in build_info()
+def build_name() -> str:
+    """Which build of llama.cpp runs, for people: its version, and whether llamafile's kernels are
+    in it, as they are by default. They read prompts faster, and round differently."""
+    on = "LLAMAFILE = 1" in build_info()
+    return f"llama-cpp-python {binding_version()}, llamafile {'on (the default)' if on else 'off'}"
 
 
 def library_files() -> list[tuple[str, int, int]]:

@@ -272,3 +272,32 @@ def test_what_a_step_really_cost_counts():
     for _ in range(99):
         budget.settle(4, 4)
     assert budget._loss_budget == MOST_LOSS_BUDGET
+
+
+@given(probs, curves, st.sets(st.sampled_from(WIDTHS[1:])))
+@settings(deadline=None)
+def test_only_allowed_widths_are_evaluated_and_the_best_of_them(probs, seconds, allowed):
+    """Exactly these: a draft that is a node short of one is cut at a narrower one."""
+    curve = CostCurve(seconds, 64)
+    budget = CostBudget(curve, allowed)
+    budget._loss_budget = float("inf")
+    cut = budget.cut(tree(probs))
+    may = [w for w in (1, *sorted(allowed)) if w <= len(probs) + 1 and w in curve.widths]
+    assert len(cut) + 1 in may
+    speeds = [(1 + sum(probs[: w - 1])) / curve.ratio(w) for w in may]
+    best = max((s for s in speeds if s > MARGIN), default=1.0)
+    chosen = (1 + sum(probs[: len(cut)])) / curve.ratio(len(cut) + 1)
+    assert chosen == pytest.approx(best, rel=1e-6)
+
+
+def test_probes_are_of_allowed_widths():
+    budget = CostBudget(CostCurve(dict.fromkeys((1, 2, 4, 8, 16), 1.5) | {1: 1.0}), (8, 16))
+    assert budget.most_nodes >= 7
+    cuts = {len(budget.cut(tree([0.01] * 15))) for _ in range(1000)}
+    assert cuts == {0, 7}
+
+
+def test_without_an_allowed_width_nothing_is_drafted():
+    budget = CostBudget(CostCurve(GPU), ())
+    assert budget.most_nodes == 0
+    assert {len(budget.cut(tree([0.9] * 9))) for _ in range(100)} == {0}

@@ -75,8 +75,8 @@ from aded_edge.decode.cost_curve import CostCurve
 aded_edge.runtime.costs.measure_first = lambda *_: CostCurve(dict.fromkeys((1, 2, 4, 8, 16), 1.0))
 
 def load(path, **options):
-    threads = {"n_threads": 1, "n_threads_batch": 1}
-    return Llama(path, **{"n_ctx": 512, "verbose": False, "store": None, **threads, **options})
+    same = {"n_threads": 1, "n_threads_batch": 1, "flash_attn": True}  # see tests/conftest.py
+    return Llama(path, **{"n_ctx": 512, "verbose": False, "store": None, **same, **options})
 """
 
 

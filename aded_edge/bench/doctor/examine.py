@@ -16,15 +16,17 @@ from typing import Any
 
 import psutil
 
-from aded_edge.decode.cost_curve import measure
+from aded_edge.decode.cost_curve import CostCurve, measure
 from aded_edge.errors import ModelError
 from aded_edge.llamacpp.context import set_threads, why_plain
-from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key, model_name
-from aded_edge.llamacpp.system import build_supports_gpu, captured_log
+from aded_edge.llamacpp.fingerprint import bit_conditions, cost_conditions, cost_key, model_name
+from aded_edge.llamacpp.system import build_name, build_supports_gpu, captured_log
 from aded_edge.llamacpp.target import LlamaTarget
 from aded_edge.runtime.costs import chain_evaluation
+from aded_edge.runtime.exactness import prove, proved
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import llama_arguments
+from aded_edge.store import Proof
 
 from .probe import OtherProcesses, features, thread_counts, visible_gpu, weight_buffers
 
@@ -66,6 +68,7 @@ class Findings:
         file, name, description, bytes: path of the model, its name, llama.cpp's description of
             it, and the size of its weights.
         buffers: llama.cpp's name of a buffer -> MiB of weights in it.
+        build: llama.cpp's version, and whether llamafile's kernels are in it.
         features: backend of llama.cpp -> features that it can use here.
         cpu: name of the processor.
         cores: number of logical cores.
@@ -77,6 +80,8 @@ class Findings:
         costs: width -> seconds of one evaluation.
         times: measurements with other numbers of threads and with `threads`.
         conditions: everything that the costs depend on, as the store keeps it.
+        proof: how far the logits of each width were from those of width 1, after each history.
+        bit_conditions: everything that the proof depends on, as the store keeps it.
     """
 
     file: str
@@ -84,6 +89,7 @@ class Findings:
     description: str
     bytes: int
     buffers: dict[str, float]
+    build: str
     features: dict[str, list[str]]
     cpu: str
     cores: int
@@ -97,6 +103,18 @@ class Findings:
     costs: dict[int, float]
     times: Times
     conditions: dict[str, Any]
+    proof: Proof
+    bit_conditions: dict[str, Any]
+
+    @property
+    def proved(self) -> tuple[int, ...]:
+        """The widths with the bits of plain decoding, rising."""
+        return proved(self.proof)
+
+    @property
+    def llamafile(self) -> bool:
+        """Whether llama.cpp was built with llamafile's kernels, as it is by default."""
+        return "LLAMAFILE" in self.features.get("CPU", [])
 
     @property
     def key(self) -> str:
@@ -171,12 +189,16 @@ def examine(
         evaluate = chain_evaluation(llama, target)
         costs = _costs(evaluate, target.max_nodes + 1)
         times = _try_threads(llama, evaluate, thread_counts(cores, threads), progress)
+        busy_cores = others.cores()
+        set_threads(llama, threads)
+        proof = prove(llama, target, CostCurve(costs), whole=True)
         return Findings(
             file=str(model),
             name=model_name(llama),
             description=str(conditions["description"]),
             bytes=int(conditions["bytes"]),
             buffers=weight_buffers(lines),
+            build=build_name(),
             features=features(conditions["system"]),
             cpu=str(conditions["cpu"]),
             cores=cores,
@@ -186,10 +208,12 @@ def examine(
             gpu_layers=gpu_layers,
             flash_attn=flash_attn,
             n_ctx=ctx,
-            others=others.cores(),
+            others=busy_cores,
             costs=costs,
             times=times,
             conditions=conditions,
+            proof=proof,
+            bit_conditions=bit_conditions(llama),
         )
 
 

@@ -93,6 +93,7 @@ def _take_persona(context: click.Context, _: click.Parameter, name: str | None) 
 @THREADS
 @click.option("--gpu-layers", type=click.IntRange(-1), default=-1, help="Default: all.")
 @click.option("--drafting", default="auto", show_default=True, help="auto, off or paper.")
+@click.option("--exact", is_flag=True, help="Say to the byte what plain decoding says.")
 @STORE_OR_NONE
 @click.option("--no-log", is_flag=True, help="Write nothing of this conversation to the disk.")
 @click.option(
@@ -148,6 +149,7 @@ def _open(
     threads: int,
     gpu_layers: int,
     drafting: Any,
+    exact: bool,
     store: Path | None,
     no_log: bool,
     overflow: Overflow,
@@ -167,6 +169,7 @@ def _open(
         system=options["system"],
         persona=Persona(options["persona"]) if options["persona"] else None,
         drafting=drafting,
+        exact=exact,
         n_ctx=ctx,
         n_threads=threads,
         n_gpu_layers=gpu_layers,

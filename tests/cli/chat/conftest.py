@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import llama_cpp
 import pytest
 
 PATIENCE = 240
@@ -41,6 +42,14 @@ def chat(command):
         )
 
     return chat
+
+
+@pytest.fixture(scope="module")
+def plain(model_path, settings):
+    """llama_cpp's own Llama with the settings of the chat, which has no flash attention."""
+    llama = llama_cpp.Llama(str(model_path), **{**settings, "flash_attn": False})
+    yield llama
+    llama.close()
 
 
 @pytest.fixture(scope="module")
