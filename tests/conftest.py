@@ -83,7 +83,8 @@ def settings():
 @pytest.fixture(scope="session")
 def tiny_settings(tiny_path, settings):
     """Arguments of the tiny model. With a float32 KV cache the order of its cells hardly counts."""
-    return {**settings, "model_path": str(tiny_path), "type_k": 0, "type_v": 0}
+    precise = {"type_k": 0, "type_v": 0, "flash_attn": False}
+    return {**settings, "model_path": str(tiny_path), **precise}
 
 
 @pytest.fixture(scope="session")

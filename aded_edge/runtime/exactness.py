@@ -40,7 +40,7 @@ ROWS = 32
 KEPT = 8
 """The most rows that are kept of a draft whose rest is wrong."""
 
-PROOF_SECONDS = 40.0
+PROOF_SECONDS = 20.0
 """Rough time for a proof. On a slow model fewer widths are tried, but the first ones always."""
 
 NOTHING_PROVED = (

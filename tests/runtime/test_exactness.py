@@ -14,6 +14,7 @@ from aded_edge.runtime.exactness import load_or_prove, prove, proved
 from aded_edge.store import Store
 from tests.runtime.helpers import ASKED, STORY, take
 
+NONE = np.empty(0, np.int32)
 CHEAP = CostCurve({1: 0.001, 2: 0.001, 4: 0.001, 8: 0.001, 16: 0.001}, 64)
 
 
@@ -45,47 +46,83 @@ def test_a_width_counts_only_if_it_was_equal_everywhere(proof, widths):
     assert proved(proof) == widths
 
 
-class Altered:
-    """A target one of whose widths has other logits: by one bit, in one row, late."""
+class OneByOne:
+    """A target that gives the bits of width 1 at every width, in every build.
 
-    def __init__(self, target, width, at):
-        self._target, self._width, self._at = target, width, at
+    Args:
+        target: evaluates single tokens.
+        alter: (rows, history length) -> None, may change the logits of an evaluation.
+        written: tokens -> tokens, those whose KV cells are written; their logits are not given.
+    """
 
-    def __getattr__(self, name):
-        return getattr(self._target, name)
+    def __init__(self, target, alter=lambda rows, at: None, written=lambda tokens: tokens):
+        self._target, self._alter, self._written = target, alter, written
+        self.n_vocab, self._base, self._advanced = target.n_vocab, 0, 0
+        self.truncate = target.truncate
+        self.rewind = target.rewind
 
     def evaluate(self, root, tokens, parents):
-        rows = self._target.evaluate(root, tokens, parents).copy()
-        if len(rows) == self._width and len(self._target.history) >= self._at:
-            rows[0, 7] = np.nextafter(rows[0, 7], np.float32(np.inf))
+        self._base, self._advanced = len(self._target.history), 0
+        chain = [root, *tokens.tolist()]
+        rows = self._singly(chain)
+        if self._written(chain) != chain:
+            self._target.rewind(self._base)
+            self._singly(self._written(chain))
+        self._alter(rows, self._base)
         return rows
 
+    def advance(self, row):
+        self._advanced = row + 1
 
-@pytest.mark.parametrize("at", [0, 60, 320])
-def test_a_single_bit_is_seen(load_tiny, few, monkeypatch, at):
-    monkeypatch.setattr(exactness, "HISTORIES", (40, 300))
-    llama = load_tiny(flash_attn=False, n_ctx=512)
-    target = Altered(llama._target, 4, at)
-    found = {length: of.get(4) for length, of in prove(llama, target, CHEAP, whole=True).items()}
-    assert (found[40] > 0.0) == (at < 300)
-    assert found[300] > 0.0
+    def settle(self):
+        self._target.rewind(self._base + self._advanced)
+
+    def _singly(self, tokens):
+        rows = []
+        for token in tokens:
+            rows.append(self._target.evaluate(token, NONE, NONE)[0].copy())
+            self._target.advance(0)
+            self._target.settle()
+        return np.asarray(rows)
 
 
-def test_cells_that_a_wide_batch_wrote_are_read_again(load_tiny, few, monkeypatch):
-    """A width that writes another KV cell, and gives the right logits itself, is not exact."""
-    monkeypatch.setattr(exactness, "HISTORIES", (40,))
-    llama = load_tiny(flash_attn=False, n_ctx=512)
+@pytest.fixture
+def prove_with(load_tiny, few, monkeypatch):
+    """(arguments of OneByOne) -> the proof at histories of 40 and 300 tokens."""
 
-    class Forgetful(Altered):
-        def evaluate(self, root, tokens, parents):
-            rows = self._target.evaluate(root, tokens, parents).copy()
-            if len(rows) == self._width:  # the first of its tokens is written as another one
-                self._target.settle()
-                wrong = np.asarray([5, *tokens], np.int32)
-                self._target.evaluate(int(wrong[0]), wrong[1:], parents)
-            return rows
+    def prove_with(**arguments):
+        monkeypatch.setattr(exactness, "HISTORIES", (40, 300))
+        llama = load_tiny(n_ctx=512)
+        return prove(llama, OneByOne(llama._target, **arguments), CHEAP, whole=True)
 
-    assert prove(llama, Forgetful(llama._target, 8, 0), CHEAP)[40][8] > 0.0
+    return prove_with
+
+
+def test_what_gives_the_bits_of_width_1_is_proved(prove_with):
+    assert prove_with() == {length: {2: 0.0, 4: 0.0, 8: 0.0} for length in (40, 300)}
+
+
+@pytest.mark.parametrize("at", [40, 60, 300, 310])
+def test_a_single_bit_in_a_single_row_is_seen(prove_with, at):
+    def alter(rows, place):
+        if len(rows) == 4 and place >= at and place < at + 4:
+            rows[-1, 7] = np.nextafter(rows[-1, 7], np.float32(np.inf))
+
+    # In the draft whose rest is wrong the last row is not looked at.
+    found = prove_with(alter=alter)
+    assert found[40][4] > 0.0 if at < 300 else found[300][4] > 0.0
+    assert {2: 0.0, 8: 0.0}.items() <= found[40].items() & found[300].items()
+
+
+def test_cells_that_a_wide_batch_wrote_are_read_again(prove_with):
+    """A width that writes a wrong KV cell, and gives the right logits itself, is not exact."""
+
+    def written(tokens):
+        return [5, *tokens[1:]] if len(tokens) == 8 else tokens
+
+    found = prove_with(written=written)
+    assert found[40][8] > 0.0
+    assert found[40][2] == found[40][4] == 0.0
 
 
 @pytest.mark.parametrize("n_ctx", [4, 16, 64, 130])
