@@ -124,7 +124,7 @@ class Loop:
         self.meter = Meter()
         self._candidates = candidates
         self._unlearned: list[tuple[DraftTree, Walk, _Top]] = []
-        self._plain_steps = 0  # in a row, up to now
+        self._plain_steps = 0  # in a row in this generation, up to now
 
     def run(
         self, choose: Choose, stop: Stop | None = None, meter: Meter | None = None
@@ -145,6 +145,7 @@ class Loop:
         self.meter = meter = meter or Meter()
         meter.resume()
         self.budget.begin()
+        self._plain_steps = 0
         # The evaluation of the prompt counts as a step without a draft.
         draft, walk, logits = DraftTree.empty(), Walk(DraftTree.empty()), target.logits()
         top = self._top(target.history[:-1], target.history[-1], draft, logits[np.newaxis])

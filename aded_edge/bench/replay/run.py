@@ -164,7 +164,7 @@ class Replay:
         self._budget = FixedBudget(PUCT_NODES) if fixed else CostBudget(CostCurve(costs))
         self._overhead = overhead * costs[1]
         self._unlearned: list[Step] = []
-        self._plain_steps = 0  # in a row, up to now
+        self._plain_steps = 0  # in a row in this answer, up to now
 
     def visit(self, turns: Iterable[Turn]) -> dict[str, Tally]:
         """Replay answers in order; return a tally by category, with ALL_CATEGORIES for the sum."""
@@ -181,6 +181,7 @@ class Replay:
         text = np.concatenate((turn.prompt, turn.answer))
         self.drafter.read(turn.prompt)
         self._budget.begin()
+        self._plain_steps = 0
         place = len(turn.prompt)  # index of the root in the text
         self._note(DraftTree.empty(), text[place : place + 1], (), text, place, turn)
         while place < len(text) - 1:
