@@ -42,6 +42,9 @@ _RECENT = 31
 """The machine's speed is the median of this many latest steps, so half as many steps are enough to
 notice a slowdown, or its end."""
 
+_RESCALE = 4
+"""The median is computed once in so many steps, because the CPU's caches are cold after each."""
+
 _HELD = 9
 """The cost ratio of a width is the median of this many latest comparisons with width 1."""
 
@@ -175,8 +178,9 @@ class CostCurve:
             return
         self.observed += 1
         now = math.log(seconds)
-        self._speeds.append(now - math.log(self.ratios[place]))
-        self.scale = math.exp(_median(self._speeds))
+        self._speeds.append(now - (math.log(self.ratios[place]) if place else 0.0))
+        if self.observed % _RESCALE == 0:
+            self.scale = math.exp(_median(self._speeds))
         if place == 0:
             self._plain, self._plain_at = now, self.observed
             self._uses.clear()

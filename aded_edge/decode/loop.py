@@ -85,9 +85,20 @@ class Target(Protocol):
 
 
 LEARN_TOGETHER = 4
-"""Number of steps that are learned from together. After an evaluation the CPU's caches are cold, so
-the first of them takes as long as the next three; learning a few steps later loses nothing
-(NOTES.md)."""
+"""Number of steps that are learned from together while drafts are evaluated. After an evaluation
+the CPU's caches are cold, so the first of them takes as long as the next three; learning a few
+steps later loses nothing (NOTES.md)."""
+
+LEARN_PLAIN = 16
+"""Number of steps that are learned from together where no draft was worth its evaluation lately."""
+
+_LATELY = 8
+"""After so many plain steps in a row, no draft was worth its evaluation lately."""
+
+
+def learn_together(plain_steps: int) -> int:
+    """Return the number of steps to learn from together, after so many plain steps in a row."""
+    return LEARN_PLAIN if plain_steps >= _LATELY else LEARN_TOGETHER
 
 
 class Loop:
@@ -112,7 +123,8 @@ class Loop:
         self.budget = budget
         self.meter = Meter()
         self._candidates = candidates
-        self._unlearned: list[Step] = []
+        self._unlearned: list[tuple[DraftTree, Walk, _Top]] = []
+        self._plain_steps = 0  # in a row in this generation, up to now
 
     def run(
         self, choose: Choose, stop: Stop | None = None, meter: Meter | None = None
@@ -133,10 +145,10 @@ class Loop:
         self.meter = meter = meter or Meter()
         meter.resume()
         self.budget.begin()
+        self._plain_steps = 0
         # The evaluation of the prompt counts as a step without a draft.
         draft, walk, logits = DraftTree.empty(), Walk(DraftTree.empty()), target.logits()
-        last = target.history[-1:].copy()  # the step may be kept after the history has changed
-        top = self._top(target.history[:-1], last, _NOTHING, logits[np.newaxis])
+        top = self._top(target.history[:-1], target.history[-1], draft, logits[np.newaxis])
         forced = yield from self._choose(meter, walk, target.row, logits, choose, stop)
         self._note(draft, walk, top)
         try:
@@ -146,8 +158,7 @@ class Loop:
                 tree = self.budget.cut(draft)
                 meter.lap("drafting")
                 logits = self._evaluate(meter, root, tree)
-                rows = np.asarray([root, *tree.tokens], np.int32)
-                top = self._top(target.history, rows, tree.parents, logits)
+                top = self._top(target.history, root, tree, logits)
                 meter.lap("learning")
                 walk = Walk(tree)
                 try:
@@ -169,7 +180,8 @@ class Loop:
     def _evaluate(self, meter: Meter, root: int, tree: DraftTree) -> Float32Array:
         self.target.submit(root, tree.tokens, tree.parents)
         seconds = meter.lap("evaluating")
-        self._learn(least=LEARN_TOGETHER)  # while a GPU evaluates
+        self._plain_steps = 0 if len(tree) else self._plain_steps + 1
+        self._learn(least=learn_together(self._plain_steps))  # while a GPU evaluates
         meter.lap("learning")
         logits = self.target.collect()
         self.budget.observe(len(tree) + 1, seconds + meter.lap("evaluating"))
@@ -221,27 +233,29 @@ class Loop:
         return tokens[-1]
 
     def _note(self, draft: DraftTree, walk: Walk, top: _Top) -> None:
-        emitted = walk.tokens()
-        parents = np.asarray([ROOT, *walk.path][: len(emitted)], np.int32)
-        self._unlearned.append(Step(draft, parents, emitted, *top))
+        self._unlearned.append((draft, walk, top))
 
     def _learn(self, least: int) -> None:
         if len(self._unlearned) >= least:
-            steps, self._unlearned = self._unlearned, []
-            for step in steps:
-                self.drafter.learn(step)
+            unlearned, self._unlearned = self._unlearned, []
+            self.drafter.learn(*(_step(*each) for each in unlearned))
 
-    def _top(
-        self, history: Int32Array, tokens: Int32Array, parents: Int32Array, logits: Float32Array
-    ) -> _Top:
+    def _top(self, history: Int32Array, root: int, tree: DraftTree, logits: Float32Array) -> _Top:
         # Taken before tokens are yielded: the consumer may start another evaluation, which
         # overwrites the logits.
         if not self._candidates:
             return _NO_TOP
+        tokens = np.asarray([root, *tree.tokens], np.int32)
         befores = np.full(1, history[-1] if len(history) else -1, np.int32)
-        if len(parents):
-            befores = np.concatenate((befores, tokens[parents + 1]))
+        if len(tree):
+            befores = np.concatenate((befores, tokens[tree.parents + 1]))
         return befores, tokens, *top_candidates(logits, self._candidates)
+
+
+def _step(draft: DraftTree, walk: Walk, top: _Top) -> Step:
+    emitted = walk.tokens()
+    parents = np.asarray([ROOT, *walk.path][: len(emitted)], np.int32)
+    return Step(draft, parents, emitted, *top)
 
 
 _Top = tuple[Int32Array, Int32Array, Int32Array, Float32Array]

@@ -99,8 +99,8 @@ class Drafter(Protocol):
         """
         ...
 
-    def learn(self, step: Step) -> None:
-        """Learn from one step of decoding."""
+    def learn(self, *steps: Step) -> None:
+        """Learn from one or more steps of decoding, oldest first."""
         ...
 
 
@@ -109,6 +109,7 @@ def _learn(
     table: Any,
     log: Any,
     counts: Any,
+    ends: Any,
     draft_tokens: Any,
     draft_parents: Any,
     draft_estimates: Any,
@@ -122,18 +123,27 @@ def _learn(
     hard: float,
     soft: float,
 ) -> None:
-    # The target's next token is known at every node of the accepted path. So every child of these
-    # nodes has an outcome, even if the budget cut it off, and the calibration learns without extra
-    # evaluations, even while the budget drafts nothing.
-    for i in range(emitted.size):
-        for node in range(draft_parents.size):
-            if draft_parents[node] == parents[i]:
-                hit = draft_tokens[node] == emitted[i]
-                record(counts, draft_cells[node], draft_estimates[node], hit)
-    recent = extend(log, emitted)
-    table.state[1] += 1
-    observe(table, recent, recent.size - emitted.size, hard)
-    observe_top(table, befores, lasts, top_tokens, top_probs, soft, LEAST_PROB)
+    # The arrays from `draft_tokens` to `top_probs` hold several steps, one after the other. `ends`,
+    # int64 (steps, 3), has the end of each step's part: draft nodes, emitted tokens, rows.
+    node_start = token_start = row_start = 0
+    for step in range(ends.shape[0]):
+        # The target's next token is known at every node of the accepted path. So every child of
+        # these nodes has an outcome, even if the budget cut it off, and the calibration learns
+        # without extra evaluations, even while the budget drafts nothing.
+        for i in range(token_start, ends[step, 1]):
+            for node in range(node_start, ends[step, 0]):
+                if draft_parents[node] == parents[i]:
+                    hit = draft_tokens[node] == emitted[i]
+                    record(counts, draft_cells[node], draft_estimates[node], hit)
+        new = emitted[token_start : ends[step, 1]]
+        recent = extend(log, new)
+        table.state[1] += 1
+        observe(table, recent, recent.size - new.size, hard)
+        rows = slice(row_start, ends[step, 2])
+        observe_top(
+            table, befores[rows], lasts[rows], top_tokens[rows], top_probs[rows], soft, LEAST_PROB
+        )
+        node_start, token_start, row_start = ends[step, 0], ends[step, 1], ends[step, 2]
 
 
 class AdaptiveDrafter:
@@ -155,7 +165,7 @@ class AdaptiveDrafter:
         self,
         *,
         max_leaves: int = 16,
-        max_depth: int = 32,
+        max_depth: int = 64,
         kappa: float = 0.7,
         longest: int = CONTEXT,
         trusting: bool = False,
@@ -226,29 +236,32 @@ class AdaptiveDrafter:
         if self.keep_news:
             self._news.append(Text(piece, known, continues))
 
-    def learn(self, step: Step) -> None:
-        """Learn from one step of decoding, in one call of a kernel."""
-        draft = step.draft
-        self.matrix.reserve(2 * (len(step.emitted) + len(step.lasts)))
+    def learn(self, *steps: Step) -> None:
+        """Learn from steps of decoding, oldest first, in one call of a kernel."""
+        drafts = [step.draft for step in steps]
+        sizes = [(len(step.draft), len(step.emitted), len(step.lasts)) for step in steps]
+        ends = np.cumsum(np.asarray(sizes, np.int64), axis=0)
+        self.matrix.reserve(2 * int(ends[-1, 1] + ends[-1, 2]))
         _learn(
             self.matrix.table,
             self.spans.log,
             self.calibration.counts,
-            draft.tokens,
-            draft.parents,
-            draft.estimates,
-            draft.cells,
-            step.parents,
-            step.emitted,
-            step.befores,
-            step.lasts,
-            step.top_tokens,
-            step.top_probs,
+            ends,
+            _joined([draft.tokens for draft in drafts]),
+            _joined([draft.parents for draft in drafts]),
+            _joined([draft.estimates for draft in drafts]),
+            _joined([draft.cells for draft in drafts]),
+            _joined([step.parents for step in steps]),
+            _joined([step.emitted for step in steps]),
+            _joined([step.befores for step in steps]),
+            _joined([step.lasts for step in steps]),
+            _joined([step.top_tokens for step in steps]),
+            _joined([step.top_probs for step in steps]),
             self.hard,
             self.soft,
         )
         if self.keep_news:
-            self._news.append(step)
+            self._news.extend(steps)
 
     def absorb(self, learned: Learned) -> None:
         """Add what an earlier process learned."""
@@ -291,6 +304,10 @@ class PaperDrafter(AdaptiveDrafter):
             return DraftTree.empty()
         before = int(history[-1])
         return puct(self.matrix.table, before, root, max_nodes=min(max_nodes, PUCT_NODES))
+
+
+def _joined(parts: list[Any]) -> Any:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 _GAP = np.asarray([SEPARATOR], np.int32)

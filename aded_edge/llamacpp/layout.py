@@ -46,7 +46,7 @@ def layout(parents: Int32Array) -> Layout:
     """
     rows = len(parents) + 1
     if rows == 1:
-        return _ROOT_ALONE
+        return ROOT_ALONE
     if np.array_equal(parents, np.arange(ROOT, len(parents) - 1)):
         zeros = np.zeros(rows, np.int32)
         return Layout(np.arange(rows, dtype=np.int32), zeros, zeros + 1, 1)
@@ -69,4 +69,5 @@ def layout(parents: Int32Array) -> Layout:
     )
 
 
-_ROOT_ALONE = Layout(np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1, np.int32), 1)
+ROOT_ALONE = Layout(np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1, np.int32), 1)
+"""The layout of plain decoding."""

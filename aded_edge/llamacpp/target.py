@@ -23,7 +23,7 @@ from aded_edge.arrays import Float32Array, Int32Array
 from aded_edge.errors import EvaluationError
 
 from .context import bind_batch, reopen
-from .layout import layout
+from .layout import ROOT_ALONE, Layout, layout
 
 MAX_LEAVES = 64
 """The most root-to-leaf paths in one batch. llama.cpp's own limit is LLAMA_MAX_SEQ = 256."""
@@ -71,6 +71,8 @@ class LlamaTarget:
         self._pending: _Pending | None = None
         self._evaluations = 0
         self._leaf = 0
+        self._settled = -1  # length of the history after which the KV cache has no cells, if known
+        self._filled = 0  # rows of the last batch
         self._rows: Float32Array = np.empty((0, self.n_vocab), np.float32)
         self._view = self._rows  # of llama.cpp's logits
         self._address: int | None = None  # of llama.cpp's logits
@@ -120,13 +122,10 @@ class LlamaTarget:
         rows = len(tokens) + 1
         tree = layout(parents)
         base = int(self._llama.n_tokens)
-        self.truncate(base)  # a caller that lowered n_tokens may have left cells behind it
-        self._tokens[0] = root
-        self._tokens[1:rows] = tokens
-        self._positions[:rows] = base + tree.depths
-        self._id_counts[:rows] = tree.leaf_count
-        offsets = self._ids.itemsize * tree.first_leaf.astype(np.uintp)
-        self._id_pointers[:rows] = self._ids.ctypes.data + offsets
+        if base != self._settled:
+            self.truncate(base)  # a caller that lowered n_tokens may have left cells behind it
+        self._settled = -1
+        self._fill(root, tokens, tree, base)
         self._batch.n_tokens = rows
         # Recorded before anything changes, so that settle() undoes an interruption from here on.
         self._leaf = 0
@@ -140,6 +139,20 @@ class LlamaTarget:
             self.settle()
             cause = _EVALUATE_ERRORS.get(code, "llama.cpp gives no reason")
             raise EvaluationError(f"llama_decode returned {code} for {rows} tokens: {cause}")
+
+    def _fill(self, root: int, tokens: Int32Array, tree: Layout, base: int) -> None:
+        """Write the rows of the batch."""
+        self._tokens[0] = root
+        if tree is ROOT_ALONE and self._filled == 1:
+            self._positions[0] = base
+            return
+        rows = len(tokens) + 1
+        self._filled = rows
+        self._tokens[1:rows] = tokens
+        self._positions[:rows] = base + tree.depths
+        self._id_counts[:rows] = tree.leaf_count
+        offsets = self._ids.itemsize * tree.first_leaf.astype(np.uintp)
+        self._id_pointers[:rows] = self._ids.ctypes.data + offsets
 
     def collect(self) -> Float32Array:
         """Wait for the evaluation that `submit` started.
@@ -191,6 +204,7 @@ class LlamaTarget:
         all_accepted = self._llama.n_tokens == pending.base + len(pending.tokens)
         if not all_accepted:
             self.truncate(self._llama.n_tokens)
+        self._settled = int(self._llama.n_tokens)
         self._pending = None
 
     def rewind(self, length: int) -> None:
@@ -198,6 +212,11 @@ class LlamaTarget:
         self._llama.n_tokens = length
         self._llama._requires_eval = True
         self.truncate(length)
+
+    def evaluated_elsewhere(self) -> None:
+        """Note that llama_cpp itself evaluated tokens: cells and logits are no longer known."""
+        self.row = LAST_ROW
+        self._settled = -1
 
     def truncate(self, length: int) -> bool:
         """Drop the KV cells from position `length` on.

@@ -267,7 +267,7 @@ class Llama(llama_cpp.Llama):
             return
         self._requires_eval = True
         if self._target is not None:
-            self._target.row = LAST_ROW
+            self._target.evaluated_elsewhere()
         try:
             super().eval(tokens)
         except RuntimeError as error:

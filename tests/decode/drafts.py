@@ -33,7 +33,7 @@ class NoDrafter:
     def draft(self, history, root, max_nodes, worth):
         return DraftTree.empty()
 
-    def learn(self, step):
+    def learn(self, *steps):
         pass
 
 
@@ -47,8 +47,8 @@ class TreeDrafter(NoDrafter):
     def draft(self, history, root, max_nodes, worth):
         return self.make([*history[-2:].tolist(), root], max_nodes)
 
-    def learn(self, step):
-        self.steps.append(step)
+    def learn(self, *steps):
+        self.steps += steps
 
 
 def likeliest(target, path):

@@ -73,9 +73,9 @@ class LoggingDrafter(TreeDrafter):
         self.events.append("draft")
         return super().draft(*arguments)
 
-    def learn(self, step):
-        self.events.append("learn")
-        super().learn(step)
+    def learn(self, *steps):
+        self.events += ["learn"] * len(steps)
+        super().learn(*steps)
 
 
 def logged(n, refuse=None, stop=None):

@@ -45,9 +45,9 @@ class Recorder:
     def draft(self, *arguments):
         return self.drafter.draft(*arguments)
 
-    def learn(self, step):
-        self.steps.append(step)
-        self.drafter.learn(step)
+    def learn(self, *steps):
+        self.steps += steps
+        self.drafter.learn(*steps)
 
 
 def generate(drafter, prompts, tokens, cut=4, seed=0):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aded_edge.draft.calibration import ACCEPTED, EXPECTED, PRIOR_TRUST
@@ -242,6 +242,27 @@ def test_the_papers_drafter_needs_two_tokens_and_keeps_its_bound():
     assert len(drafter.draft(ids(), 4, 100)) == 0
     assert len(drafter.draft(ids(3), 4, 1000)) == PUCT_NODES
     assert len(drafter.draft(ids(9, 3), 4, 7)) == 7
+
+
+@given(data=st.data())
+@settings(max_examples=30)
+def test_steps_that_are_learned_together_teach_what_they_teach_one_by_one(data):
+    steps = generate(fresh(), [[1, 2, 3], [4, 5]], 40)
+    together, one_by_one = fresh(keep_news=True), fresh(keep_news=True)
+    at = 0
+    while at < len(steps):
+        size = data.draw(st.integers(1, 7))
+        together.learn(*steps[at : at + size])
+        for step in steps[at : at + size]:
+            one_by_one.learn(step)
+        at += size
+    for ours, theirs in zip(together.everything(), one_by_one.everything(), strict=True):
+        if isinstance(ours, tuple):
+            for a, b in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(a, b)
+        else:
+            np.testing.assert_array_equal(ours, theirs)
+    assert len(together.take_news().events) == len(steps)
 
 
 def test_the_papers_drafter_learns_as_the_other_does():

@@ -24,7 +24,7 @@ from aded_edge.bench.oracle import oracle_seconds
 from aded_edge.decode.budget import Budget, CostBudget, FixedBudget
 from aded_edge.decode.candidates import CANDIDATES
 from aded_edge.decode.cost_curve import WIDTHS, CostCurve
-from aded_edge.decode.loop import LEARN_TOGETHER
+from aded_edge.decode.loop import learn_together
 from aded_edge.draft.drafter import AdaptiveDrafter, Step
 from aded_edge.draft.puct import PUCT_NODES
 from aded_edge.draft.tree import ROOT, DraftTree
@@ -164,6 +164,7 @@ class Replay:
         self._budget = FixedBudget(PUCT_NODES) if fixed else CostBudget(CostCurve(costs))
         self._overhead = overhead * costs[1]
         self._unlearned: list[Step] = []
+        self._plain_steps = 0  # in a row in this answer, up to now
 
     def visit(self, turns: Iterable[Turn]) -> dict[str, Tally]:
         """Replay answers in order; return a tally by category, with ALL_CATEGORIES for the sum."""
@@ -180,14 +181,16 @@ class Replay:
         text = np.concatenate((turn.prompt, turn.answer))
         self.drafter.read(turn.prompt)
         self._budget.begin()
+        self._plain_steps = 0
         place = len(turn.prompt)  # index of the root in the text
         self._note(DraftTree.empty(), text[place : place + 1], (), text, place, turn)
         while place < len(text) - 1:
             root = int(text[place])
             budget = self._budget
             draft = self.drafter.draft(text[:place], root, budget.most_nodes, budget.worth)
-            self._learn(least=LEARN_TOGETHER)
             tree = budget.cut(draft)
+            self._plain_steps = 0 if len(tree) else self._plain_steps + 1
+            self._learn(least=learn_together(self._plain_steps))
             path = _accepted(tree, text[place + 1 :])
             emitted = text[place + 1 : place + 2 + len(path)]
             place += len(emitted)
@@ -235,8 +238,7 @@ class Replay:
         # As in the decoding loop: a step is learned from some steps later, after a draft.
         if len(self._unlearned) >= least:
             steps, self._unlearned = self._unlearned, []
-            for step in steps:
-                self.drafter.learn(step)
+            self.drafter.learn(*steps)
 
 
 def _accepted(tree: DraftTree, future: Any) -> list[int]:

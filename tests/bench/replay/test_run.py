@@ -37,10 +37,11 @@ class Told:
     def draft(self, *arguments):
         return self.drafter.draft(*arguments)
 
-    def learn(self, step):
-        rows = step.parents + 1
-        known = [array[rows] for array in step[3:]]
-        self.drafter.learn(step._replace(**dict(zip(step._fields[3:], known, strict=True))))
+    def learn(self, *steps):
+        for step in steps:
+            rows = step.parents + 1
+            known = [array[rows] for array in step[3:]]
+            self.drafter.learn(step._replace(**dict(zip(step._fields[3:], known, strict=True))))
 
 
 class Priced(CostBudget):
