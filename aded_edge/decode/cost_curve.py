@@ -284,6 +284,8 @@ def measure_first(evaluate: Callable[[int], object], most: int, seconds: float) 
             if time.perf_counter() - start + expected > seconds:
                 continue
         times.add(width)
+    if not times.by_width[1]:  # nothing wider can be evaluated
+        times.add(1)
     plain = sorted(times.by_width[1])
     disturbed = plain[len(plain) // 2] > DISAGREE * plain[0]
     return CostCurve(_plausible(times.all_fastest()), most, disturbed)

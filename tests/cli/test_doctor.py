@@ -11,7 +11,8 @@ from rich.console import Console
 from aded_edge.bench.doctor import examine
 from aded_edge.cli import doctor as command
 from aded_edge.cli.main import cli, guarded
-from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key
+from aded_edge.llamacpp.fingerprint import bit_conditions, cost_conditions, cost_key
+from aded_edge.runtime import exactness
 from aded_edge.store import Store, default_store_path
 from tests.bench.doctor.samples import COSTS, findings
 
@@ -44,6 +45,7 @@ def quick(monkeypatch, few):
     """Few rounds, and no machine is too busy."""
     monkeypatch.setattr(examine, "CURVE_SECONDS", 0.0)
     monkeypatch.setattr(examine, "TRY_SECONDS", 0.0)
+    monkeypatch.setattr(exactness, "PROOF_SECONDS", 0.0)
     monkeypatch.setattr(examine, "SPREAD", math.inf)
     monkeypatch.setattr(examine, "OTHERS", math.inf)
 
@@ -66,9 +68,12 @@ def test_a_later_run_finds_what_the_doctor_measured(model_path, tmp_path, quick,
     assert (found["batched"] > 0.25) == amx
     assert found["oracle"]["64"] >= 1.0
     costs = {int(width): seconds for width, seconds in found["costs"].items()}
-    llama = load(store=store, n_ctx=512)
+    llama = load(store=store, n_ctx=512, flash_attn=False)
     with Store.open(store) as opened:
         assert opened.load_costs(cost_key(cost_conditions(llama))) == costs
+        proof = opened.load_proof(cost_key(bit_conditions(llama)))
+    assert found["proof"] == {str(n): {str(w): d for w, d in of.items()} for n, of in proof.items()}
+    assert "llamafile o" in result.stdout
     assert llama.costs == pytest.approx(costs)
 
 

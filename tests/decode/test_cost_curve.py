@@ -318,3 +318,9 @@ def test_what_is_only_estimated_is_probed_soon():
         disturbed: CostBudget(CostCurve(KNOWN, 8, disturbed))._due for disturbed in (True, False)
     }
     assert waits[True] * 7 < waits[False]
+
+
+def test_a_context_that_evaluates_single_tokens_only_is_measured_too():
+    curve = measure_first(lambda width: None, 1, 1.0)
+    assert curve.widths.tolist() == [1]
+    assert curve.scale > 0

@@ -94,18 +94,19 @@ def fastest_threads(times: Times, current: int, width: int) -> tuple[int, float]
 
 
 def exactness(f: Findings) -> str:
-    """Which widths `exact` may draft in, and which build or setting may allow more, at which
-    price."""
+    """Say which widths `exact` may draft in, and what may allow more, at which price."""
     widths = ", ".join(map(str, f.proved))
     tried = {width for found in f.proof.values() for width in found}
     text = f"exact drafts in widths {widths} here." if widths else "exact decodes plainly here."
     if tried <= set(f.proved):
         return text
     if f.flash_attn:
-        text += " Without flash attention more widths may be identical."
+        text += " More widths may be identical without flash attention."
     if f.llamafile:
         text += (
-            ' So may they in a build without llamafile: CMAKE_ARGS="-DGGML_LLAMAFILE=OFF" '
+            " More may be with flash attention and a KV cache in Q8_0 (in Python flash_attn=True, "
+            "type_k=8, type_v=8) or with one thread, and in a build without llamafile: "
+            'CMAKE_ARGS="-DGGML_LLAMAFILE=OFF" '
             "scripts/chat (with pip: install --force-reinstall --no-binary llama-cpp-python). Its "
             "price: prompts are read at down to half the speed where tensors are Q5_0, Q8_0, F16 "
             "or BF16 (Gemma-3-270M Q4_K_M: 293 instead of 654 tokens/s); others as fast."

@@ -7,6 +7,7 @@ from aded_edge.bench.doctor.advice import (
     best_width,
     break_even,
     chain_tokens,
+    exactness,
     fastest_threads,
     oracle_speed,
 )
@@ -101,3 +102,31 @@ def test_threads_are_not_advised_from_a_disturbed_measurement():
     times = {2: {1: [0.5] * 3, 8: [1.0] * 3}, 4: {1: [1.0, 1.6, 1.7], 8: [2.0] * 3}}
     (text,) = advice(findings(times=times))
     assert "busy" in text
+
+
+# --- exactness ------------------------------------------------------------------------------
+
+SOME = {40: {2: 0.0, 4: 0.0, 8: 0.5}, 300: {2: 0.0, 4: 0.7, 8: 0.5}}
+DEFAULT = {"CPU": ["AVX2", "LLAMAFILE", "REPACK"]}
+
+
+def test_where_all_widths_are_exact_nothing_is_named():
+    assert exactness(findings()) == "exact drafts in widths 2, 4, 8 here."
+    assert exactness(findings(features=DEFAULT)) == "exact drafts in widths 2, 4, 8 here."
+
+
+def test_the_build_that_allows_more_is_named_with_its_price():
+    said = exactness(findings(features=DEFAULT, proof=SOME))
+    assert said.startswith("exact drafts in widths 2 here.")
+    assert "-DGGML_LLAMAFILE=OFF" in said
+    assert "293 instead of 654" in said
+    assert "LLAMAFILE" not in exactness(findings(proof=SOME))
+
+
+def test_where_none_is_exact_it_says_so():
+    nothing = {40: {2: 0.1, 4: 0.1}}
+    assert exactness(findings(proof=nothing)) == "exact decodes plainly here."
+    said = exactness(findings(proof=nothing, flash_attn=True))
+    assert said == (
+        "exact decodes plainly here. More widths may be identical without flash attention."
+    )
