@@ -172,8 +172,10 @@ def _difference(
     draft = tokens[:width].copy()
     draft[kept:] = draft[kept:][::-1] + 1  # any others
     draft[kept:] %= target.n_vocab
+    # A small context has room for fewer; `prove` sees to it that there is room for one.
+    batches = min(max(ROWS // width, 1), (len(tokens) - kept - 1) // width)
     worst, place = 0.0, 0
-    for right in (kept, *[width] * max(ROWS // width, 1), 1):
+    for right in (kept, *[width] * batches, 1):
         batch = draft if place == 0 else tokens[place : place + right]
         chain = np.arange(-1, len(batch) - 2, dtype=np.int32)
         rows = target.evaluate(int(batch[0]), batch[1:], chain)
