@@ -178,7 +178,10 @@ def widths_of(llama):
 def test_only_proved_widths_are_evaluated(load, truth, monkeypatch):
     monkeypatch.setattr("aded_edge.runtime.llama.load_or_prove", lambda *_: (3, 8))
     llama = load(exact=True)
-    llama._loop.budget.curve.ratios[1:] = 1.01  # every draft pays
+    budget = llama._loop.budget
+    budget.observe = lambda *_: None
+    budget.curve.ratios[1:] = 1.01  # every draft pays
+    budget.most_nodes, budget.worth = budget._useful()
     seen = widths_of(llama)
     for _ in range(2):
         assert take(llama, STORY, 100) == truth(STORY, 100)
