@@ -203,7 +203,7 @@ class LocalDecoder:
         if self._lookup is not None:
             self._lookup.calls = 0
         if not known:
-            llama.reset()  # type: ignore[no-untyped-call]
+            llama.reset()
         elif isinstance(llama, Llama) and llama._target is not None:
             assert llama._loop is not None
             held = prefill(llama, llama._target, known, True)
@@ -214,7 +214,7 @@ class LocalDecoder:
         else:
             held = common_prefix(llama.input_ids[: llama.n_tokens], known)
             if held < llama.n_tokens and not llama._ctx.kv_cache_seq_rm(-1, held, -1):
-                llama.reset()  # type: ignore[no-untyped-call]
+                llama.reset()
                 held = 0
             llama.n_tokens = held
             llama.eval(known[held:])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,11 @@ class PlainDecoder:
     def close(self) -> None:
         """Stop the process. There is nothing to save, so it is killed."""
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):  # a request that was not written yet
+                    pipe.close()
 
     def _start(self) -> subprocess.Popen[str]:
         command = [self._python, baseline.__file__]
@@ -107,7 +112,13 @@ class PlainDecoder:
             line = ""
         if not line:
             raise self._died()
-        reply: dict[str, Any] = json.loads(line)
+        try:
+            reply: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise BenchError(
+                f"{self._python} is no baseline: it said {line[:_SHOWN].strip()!r}; --baseline "
+                "takes the path of a Python interpreter"
+            ) from error
         return reply
 
     def _died(self) -> BenchError:

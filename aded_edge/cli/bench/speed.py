@@ -190,8 +190,8 @@ def show(result: dict[str, Any], to: Console) -> None:
     """Print the conditions and one table per visit."""
     to.print(describe_conditions(result))
     to.print(
-        "first, answer, gen.: how many times as fast as llama_cpp to the first piece of text, to the "
-        "end of the answer (prompt included, with quartiles of the turns), and between the two."
+        "How many times as fast as llama_cpp: first, to the first piece of text; answer, to the "
+        "end of the answer, with the quartiles of the turns; gen., from one to the other."
     )
     for visit, store in result["stores"].items():
         rows = [row for row in result["summary"] if f"visit {row['visit']}" == visit]
