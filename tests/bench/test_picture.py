@@ -10,7 +10,6 @@ from aded_edge.errors import BenchError
 from aded_edge.files import check_picture
 from tests.bench.results import needs_matplotlib, result
 
-
 OLD = json.dumps({**result(), "summary": [{"visit": 1, "speedup": 1.0}]})
 """What earlier versions wrote."""
 

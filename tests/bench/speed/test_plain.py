@@ -84,7 +84,7 @@ def test_what_is_printed_does_not_disturb_the_replies(small):
         "import os, runpy, llama_cpp\n"
         "real = llama_cpp.Llama\n"
         "def noisy(**k):\n"
-        "    print('python'); os.write(1, b'native\\n'); os.system('echo child'); return real(**k)\n"
+        "    print('python'); os.write(1, b'native\\n'); os.system('echo c'); return real(**k)\n"
         "llama_cpp.Llama = noisy\n"
         f"runpy.run_path({baseline.__file__!r}, run_name='__main__')"
     )

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -19,6 +20,12 @@ from tests.bench.speed.fake_server import fake_server, recorded, runs
 needs_scripts = pytest.mark.skipif(
     sys.platform == "win32", reason="a script is no executable there"
 )
+
+
+def children_of(pid):
+    """Processes that a process has started; none where the system does not list them."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listed.read_text().split()] if listed.exists() else []
 
 
 @pytest.fixture
@@ -70,10 +77,12 @@ def test_a_run_that_is_told_to_end_leaves_nothing_behind(model_path, prompts, tm
         while not out.exists() and process.poll() is None:
             time.sleep(0.05)
         assert list(folder.iterdir())
+        children = children_of(process.pid)
         process.send_signal(signal.SIGTERM)
         said = process.communicate()[1]
     assert process.returncode == 128 + signal.SIGTERM
     assert list(folder.iterdir()) == []
+    assert not any(map(runs, children))
     assert b"Traceback" not in said
     assert not json.loads(out.read_text(encoding="utf-8"))["finished"]
 
