@@ -90,9 +90,9 @@ def _panel(axis: Any, rows: list[dict[str, Any]]) -> None:
         axis.plot(x, row["answer_median"], "o", color="black", markersize=2.5, zorder=3)
         axis.plot(x, row["generation"], "D", color="white", markeredgecolor="black", markersize=4)
         if ours:
-            top = max(row["answer"], row["answer_quartiles"][1])
+            top = max(row["answer"], row["answer_quartiles"][1], row["generation"])
             axis.annotate(
-                f"{row['answer']:.2f}", (x, top), (0, 2), textcoords="offset points",
+                f"{row['answer']:.2f}", (x, top), (0, 4), textcoords="offset points",
                 ha="center", fontsize=8, fontweight="bold",
             )  # fmt: skip
     axis.axhline(1.0, color="black", linewidth=1, linestyle="--", zorder=2)

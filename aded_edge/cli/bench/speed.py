@@ -231,7 +231,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _about_auto(row: dict[str, Any]) -> str:
-    text = f"The answer of auto takes 1/{row['answer']:.2f} of the time of llama_cpp's"
+    text = f"auto answers {row['answer']:.2f} times as fast as llama_cpp"
     if "worst" in row:
         text += f"; worst category: {row['worst']['category']}, {row['worst']['answer']:.2f}"
     text += ". "
