@@ -14,6 +14,7 @@ import os
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -215,6 +216,9 @@ class ServerDecoder:
             raise self._no_answer(error) from error
 
     def _no_answer(self, error: Exception) -> BenchError:
+        assert self._process is not None
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)  # its connection breaks a little before it has ended
         try:
             self._check_alive("ended during the run")
         except BenchError as ended:
