@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aded_edge.llamacpp.system import binding_version, build_info
+from aded_edge.llamacpp.system import binding_version, build_info, cpu_name
 
 
 def run_conditions(model: Path) -> dict[str, Any]:
@@ -21,7 +21,8 @@ def run_conditions(model: Path) -> dict[str, Any]:
         model: the GGUF file.
 
     Returns:
-        Name and size of the model, platform, versions, llama.cpp's system info, and the time now.
+        Name and size of the model, platform, versions, llama.cpp's system info, the processor, and
+        the time now.
     """
     return {
         "model": model.name,
@@ -30,5 +31,16 @@ def run_conditions(model: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "llama_cpp_python": binding_version(),
         "system": build_info().strip(),
+        "cpu": cpu_name(),
         "time": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
+
+
+def build_words(system: str) -> str:
+    """Name the parts of a build of llama.cpp that decide about its speed on a CPU.
+
+    Args:
+        system: llama.cpp's system info.
+    """
+    there = [name for name in ("LLAMAFILE", "REPACK", "AMX_INT8") if f"{name} = 1" in system]
+    return " ".join(there) or "neither LLAMAFILE nor REPACK nor AMX"

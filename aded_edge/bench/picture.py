@@ -1,4 +1,4 @@
-"""Pictures of the speed benchmark: speedup by category and decoder, one panel per visit.
+"""Pictures of the speed benchmark: ratios by category and decoder, one panel per visit.
 
 Knows the results that `speed` writes. Does not know how they were measured.
 """
@@ -85,20 +85,21 @@ def _panel(axis: Any, rows: list[dict[str, Any]]) -> None:
         place = categories.index(row["category"])
         x = place + (names.index(row["decoder"]) - (len(names) - 1) / 2) * width
         ours = row["decoder"] == AUTO
-        axis.bar(x, row["speedup"], 0.92 * width, **_look(row["decoder"]))
-        axis.vlines(x, *row["speedup_quartiles"], color="black", linewidth=1.2, zorder=3)
-        axis.plot(x, row["speedup_median"], "o", color="black", markersize=2.5, zorder=3)
+        axis.bar(x, row["answer"], 0.92 * width, **_look(row["decoder"]))
+        axis.vlines(x, *row["answer_quartiles"], color="black", linewidth=1.2, zorder=3)
+        axis.plot(x, row["answer_median"], "o", color="black", markersize=2.5, zorder=3)
+        axis.plot(x, row["generation"], "D", color="white", markeredgecolor="black", markersize=4)
         if ours:
-            top = max(row["speedup"], row["speedup_quartiles"][1])
+            top = max(row["answer"], row["answer_quartiles"][1], row["generation"])
             axis.annotate(
-                f"{row['speedup']:.2f}", (x, top), (0, 2), textcoords="offset points",
+                f"{row['answer']:.2f}", (x, top), (0, 4), textcoords="offset points",
                 ha="center", fontsize=8, fontweight="bold",
             )  # fmt: skip
     axis.axhline(1.0, color="black", linewidth=1, linestyle="--", zorder=2)
     axis.set_xticks(range(len(categories)), categories)
     axis.set_xlim(-0.5, len(categories) - 0.5)
     axis.set_ylim(bottom=0)
-    axis.set_ylabel("speed over llama_cpp.Llama")
+    axis.set_ylabel("times as fast as llama_cpp.Llama")
     axis.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axis.set_axisbelow(True)
     for side in ("top", "right"):
@@ -126,7 +127,10 @@ def _patch(name: str) -> Any:
 
 def _title(results: list[dict[str, Any]]) -> str:
     lines = [*map(describe_conditions, results)]
-    lines.append("Bars: ratio of the times of all turns. Lines and dots: quartiles and median.")
+    lines.append(
+        "Bars: from the question to the end of the answer, ratio of the times of all turns. "
+        "Lines and dots: quartiles and median. Diamonds: generation alone."
+    )
     return "\n".join(textwrap.fill(line, 170, break_on_hyphens=False) for line in lines)
 
 
@@ -135,6 +139,8 @@ def _load(path: Path) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for name in ("settings", "conditions", "stores", "summary"):
             result[name]
+        for row in result["summary"]:
+            row["answer"], row["generation"]  # results of earlier versions have neither
         return result
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BenchError(

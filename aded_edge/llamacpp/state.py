@@ -1,11 +1,9 @@
 """A history and its KV cache in a file.
 
-Two formats. `save` and `load` write the state of sequence 0 after a digest of everything that it
-depends on: llama.cpp itself compares only the architecture, and would accept the state of another
-model. `save_sequence` and `load_sequence` use llama.cpp's own files, which its server reads too
-and which check nothing.
+`save` and `load` write the state of sequence 0 after a digest of everything that it depends on:
+llama.cpp itself compares only the architecture, and would accept the state of another model.
 
-Knows llama.cpp's states and files. Does not know when a state is worth keeping.
+Knows llama.cpp's states. Does not know when a state is worth keeping.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -92,40 +89,6 @@ def load(llama: llama_cpp.Llama, path: Path) -> int:
     return count
 
 
-def save_sequence(llama: llama_cpp.Llama, path: Path, tokens: Int32Array) -> int:
-    """Write the KV cache of sequence 0 as llama.cpp's own sequence file.
-
-    Args:
-        llama: the model whose KV cache holds `tokens`.
-        path: the file, replaced if it exists.
-        tokens: int32 (n,), the history.
-
-    Returns:
-        Bytes written, 0 if llama.cpp could not write the file.
-    """
-    return int(
-        llama_cpp.llama_state_seq_save_file(
-            llama.ctx, os.fsencode(path), 0, _tokens(tokens), len(tokens)
-        )
-    )
-
-
-def load_sequence(llama: llama_cpp.Llama, path: Path) -> bool:
-    """Read history and KV cache from llama.cpp's own sequence file, in place of the present ones.
-
-    Returns:
-        Whether llama.cpp accepted the file.
-    """
-    tokens = np.empty(llama.n_ctx(), np.int32)
-    count = ctypes.c_size_t()
-    read = llama_cpp.llama_state_seq_load_file(
-        llama.ctx, os.fsencode(path), 0, _tokens(tokens), len(tokens), ctypes.byref(count)
-    )
-    if read:
-        _set_history(llama, tokens[: count.value])
-    return bool(read)
-
-
 def _set_history(llama: llama_cpp.Llama, tokens: Int32Array) -> None:
     llama.input_ids[: len(tokens)] = tokens
     llama.n_tokens = len(tokens)
@@ -151,7 +114,3 @@ def _digest(llama: llama_cpp.Llama) -> bytes:
 
 def _bytes(array: npt.NDArray[np.uint8]) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-
-
-def _tokens(array: Int32Array) -> Any:
-    return array.ctypes.data_as(llama_cpp.llama_token_p)

@@ -14,4 +14,4 @@ def few(monkeypatch):
 @pytest.fixture
 def small(model_path):
     """Conditions of a short run."""
-    return RunSettings(str(model_path), "p", max_tokens=12, n_ctx=512, threads=1)
+    return RunSettings(str(model_path), ("p",), max_tokens=12, n_ctx=512, threads=1)

@@ -1,5 +1,7 @@
 """The picture: what can be drawn, and what is refused in one line."""
 
+import json
+
 import pytest
 
 from aded_edge.bench import picture
@@ -7,6 +9,9 @@ from aded_edge.bench.speed.decoders import PLAIN
 from aded_edge.errors import BenchError
 from aded_edge.files import check_picture
 from tests.bench.results import needs_matplotlib, result
+
+OLD = json.dumps({**result(), "summary": [{"visit": 1, "speedup": 1.0}]})
+"""What earlier versions wrote."""
 
 
 @needs_matplotlib
@@ -16,7 +21,7 @@ def test_plain_decoding_alone_is_nothing_to_draw(tmp_path):
 
 
 @needs_matplotlib
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"settings": 1, "summary": []}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"settings": 1, "summary": []}', OLD])
 def test_a_file_that_is_no_result_is_named(tmp_path, text):
     path = tmp_path / "r.json"
     path.write_text(text, encoding="utf-8")

@@ -2,7 +2,6 @@
 
 import itertools
 
-import numpy as np
 import pytest
 
 from aded_edge import StoreError
@@ -62,20 +61,3 @@ def test_a_file_that_cannot_be_read_or_written_is_an_error(llama, tmp_path):
         state.load(llama, tmp_path / "missing")
     with pytest.raises(StoreError, match="cannot write"):
         state.save(llama, tmp_path)
-
-
-def test_a_sequence_file_is_loaded_in_place_of_the_present_history(llama, tmp_path, tiny_truth):
-    llama.eval(PROMPT)
-    path = tmp_path / "kv"
-    written = state.save_sequence(llama, path, np.asarray(PROMPT, np.int32))
-    assert written == path.stat().st_size
-    answer(llama, [1, 99, 120])
-    assert state.load_sequence(llama, path)
-    assert llama.input_ids[: llama.n_tokens].tolist() == PROMPT
-    assert answer(llama, PROMPT) == tiny_truth(PROMPT, 8)
-
-
-def test_a_sequence_file_that_llama_cpp_refuses_is_told(llama, tmp_path):
-    (tmp_path / "nonsense").write_bytes(b"nothing of the kind")
-    assert not state.load_sequence(llama, tmp_path / "nonsense")
-    assert state.save_sequence(llama, tmp_path / "missing" / "kv", np.ones(1, np.int32)) == 0

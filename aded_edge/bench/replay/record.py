@@ -81,7 +81,7 @@ def record(
 def _answers(
     llama: Llama, prompter: Prompter, dialog: Dialog, settings: RecordSettings
 ) -> Iterator[Turn]:
-    messages: list[dict[str, str]] = []
+    messages = list(dialog.before)
     for turn, text in enumerate(dialog.turns):
         messages.append({"role": "user", "content": text})
         prompt = prompter.tokens(messages)

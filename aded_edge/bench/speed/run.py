@@ -2,36 +2,32 @@
 
 Each turn is answered by all decoders, one after the other, in an order drawn anew for every turn:
 so a machine that slows down slows all of them. The conversation continues with the answer of
-llama_cpp.Llama, so all decoders get the same prompts. A prompt is evaluated once; every decoder
-loads its KV cache.
+llama_cpp.Llama, so all decoders get the same prompts, and all hold the KV cache of the same
+beginning of the prompt when they are asked.
 
-Knows dialogs and visits. Does not know how a decoder works, nor how figures are shown.
+Knows dialogs, visits and runs. Does not know how a decoder works, nor how figures are shown.
 """
 
 from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from aded_edge.bench.dialogs import Dialog
+from aded_edge.bench.dialogs import Dialog, Message, shortened
 from aded_edge.bench.machine import run_conditions
-from aded_edge.llamacpp.fingerprint import cost_conditions
-from aded_edge.llamacpp.prompt import Prompter
+from aded_edge.errors import BenchError
 
-from .decoders import AUTO, LOCAL, PLAIN, Decoder, LocalDecoder, RunSettings
-from .evaluated import EvaluatedPrompts
+from .decoders import AUTO, LOCAL, PLAIN, Decoder, LocalDecoder, RunSettings, Turn
+from .plain import PlainDecoder
 from .server import SERVERS, ServerDecoder
-from .summary import RunAnswer, summarise
+from .summary import RunAnswer, first_difference, summarise
 
-if TYPE_CHECKING:
-    import llama_cpp
-
-DECODERS = (*LOCAL, *SERVERS)
+DECODERS = (PLAIN, *LOCAL, *SERVERS)
 """Names of all decoders."""
 
 
@@ -41,7 +37,7 @@ def run(
     progress: Callable[[int], None] = lambda answers: None,
     keep: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
-    """Let all decoders answer all dialogs, as often as there are visits.
+    """Let all decoders answer all dialogs, as often as there are visits and runs.
 
     Args:
         settings: settings of the run.
@@ -53,37 +49,35 @@ def run(
         Settings, conditions, answers and summary, ready for JSON.
 
     Raises:
-        BenchError: a server cannot be run, or the KV cache of a prompt cannot be written.
+        BenchError: the baseline or a server cannot be run, or the chat template refuses a dialog.
         ModelError: the model cannot be loaded.
     """
     answers: list[RunAnswer] = []
     result = _empty_result(settings, len(dialogs))
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aded-edge-bench-")))
-        evaluated = EvaluatedPrompts(folder)
-        servers = _start_servers(settings, folder, stack)
-        builds = {server.build for server in servers.values()}
-        result["conditions"] |= {"llama_server": ", ".join(sorted(builds)) or None}
-        for number in range(1, settings.visits + 1):
-            with ExitStack() as models:
-                local = _open(settings, folder, models)
-                visit = _Visit(number, settings, local, servers, evaluated)
-                result["conditions"] |= _about(local[PLAIN].llama)
-                result["stores"][f"visit {number}"] = "cold" if number == 1 else "warm"
-                for place, dialog in enumerate(dialogs):
-                    new: list[RunAnswer] = []
-                    for answer in visit.answers(place, dialog):
-                        new.append(answer)
-                        progress(1)
-                    progress(visit.planned(place, dialog) - len(new))
-                    if number == 1:
-                        answered = {answer.turn for answer in new}
-                        result["turns_left_out"] += len(dialog.turns) - len(answered)
-                    answers += new
-                    result["cost_curves"][f"visit {number}"] = visit.costs()
-                    result["answers"] += [asdict(answer) for answer in new]
-                    result["summary"] = summarise(settings, answers)
-                    keep(result)
+        logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aded-edge-bench-")))
+        plain = PlainDecoder(settings, logs / "baseline.log")
+        stack.callback(plain.close)
+        result["conditions"] |= {
+            "description": plain.about.pop("description"),
+            "baseline": plain.about,
+        }
+        asked = [shortened(d, settings.long_tokens, _counter(plain)) for d in dialogs]
+        for visit in _visits(settings, plain, result):
+            for place, dialog in enumerate(asked):
+                new: list[RunAnswer] = []
+                for answer in visit.answers(place, dialog):
+                    new.append(answer)
+                    progress(1)
+                progress(visit.planned(place, dialog) - len(new))
+                if visit.is_first:
+                    answered = {answer.turn for answer in new}
+                    result["turns_left_out"] += len(dialog.turns) - len(answered)
+                answers += new
+                result["cost_curves"][f"visit {visit.number}"] = visit.costs()
+                result["answers"] += [asdict(answer) for answer in new]
+                result["summary"] = summarise(settings, answers)
+                keep(result)
     result["finished"] = True
     keep(result)
     return result
@@ -110,9 +104,28 @@ def _empty_result(settings: RunSettings, dialogs: int) -> dict[str, Any]:
     }
 
 
-def _about(plain: llama_cpp.Llama) -> dict[str, Any]:
-    known = cost_conditions(plain)
-    return {"description": known["description"], "cpu": known["cpu"]}
+def _counter(plain: PlainDecoder) -> Callable[[list[Message]], int]:
+    return lambda messages: len(plain.prompt(messages))
+
+
+def _visits(settings: RunSettings, plain: PlainDecoder, result: dict[str, Any]) -> Iterator[_Visit]:
+    """Yield all visits of all runs; open and close the decoders around them.
+
+    Each run starts with empty stores and new servers.
+    """
+    for run_number in range(1, settings.runs + 1):
+        with ExitStack() as stack:
+            folder = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="aded-edge-bench-"))
+            )
+            servers = _start_servers(settings, folder, stack)
+            builds = {server.build for server in servers.values()}
+            result["conditions"] |= {"llama_server": ", ".join(sorted(builds)) or None}
+            for number in range(1, settings.visits + 1):
+                with ExitStack() as models:
+                    local = _open(settings, folder, models)
+                    result["stores"][f"visit {number}"] = "cold" if number == 1 else "warm"
+                    yield _Visit(run_number, number, settings, plain, local, servers)
 
 
 def _start_servers(
@@ -136,21 +149,29 @@ def _open(settings: RunSettings, folder: Path, stack: ExitStack) -> dict[str, Lo
 
 
 class _Visit:
-    """One pass of all decoders over the dialogs."""
+    """One pass of all decoders over the dialogs.
+
+    Attributes:
+        run, number: of the run and of the visit, from 1.
+    """
 
     def __init__(
         self,
+        run: int,
         number: int,
         settings: RunSettings,
+        plain: PlainDecoder,
         local: dict[str, LocalDecoder],
-        servers: dict[str, ServerDecoder],
-        evaluated: EvaluatedPrompts,
+        servers: Mapping[str, ServerDecoder],
     ) -> None:
-        self._number, self._settings, self._evaluated = number, settings, evaluated
-        self._local = local
-        self._decoders: dict[str, Decoder] = {**local, **servers}
-        self._plain = local[PLAIN].llama
-        self._prompter = Prompter(self._plain)
+        self.run, self.number = run, number
+        self._settings, self._plain, self._local = settings, plain, local
+        self._decoders: dict[str, Decoder] = {PLAIN: plain, **local, **servers}
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the first visit of the first run."""
+        return self.run == self.number == 1
 
     def planned(self, place: int, dialog: Dialog) -> int:
         """Return the number of answers to a dialog, if no turn is too long for the context."""
@@ -167,25 +188,38 @@ class _Visit:
             place: index of the dialog in the run.
             dialog: what is asked.
         """
-        messages: list[dict[str, str]] = []
+        messages = list(dialog.before)
+        known: list[int] = []
         names = taking_part(self._settings, place)
-        for turn, text in enumerate(dialog.turns):
+        for number, text in enumerate(dialog.turns):
             messages.append({"role": "user", "content": text})
-            prompt = self._prompter.tokens(messages)
-            if len(prompt) + self._settings.max_tokens >= self._settings.n_ctx:
+            turn = Turn(list(messages), self._prompt(dialog, messages), known)
+            if len(turn.prompt) + self._settings.max_tokens >= self._settings.n_ctx:
                 return  # for all decoders alike
-            kv = self._evaluated.file(self._plain, prompt)
-            order = random.Random(f"{self._number} {place} {turn}").sample(names, len(names))
-            decoded = {name: self._decoders[name].answer(prompt, kv) for name in order}
-            plain = decoded[PLAIN].tokens
+            order = random.Random(f"{self.run} {self.number} {place} {number}")
+            answered = {
+                name: self._decoders[name].answer(turn) for name in order.sample(names, len(names))
+            }
+            plain = answered[PLAIN].text
             for name in names:
                 yield RunAnswer(
-                    **vars(decoded[name]),
-                    visit=self._number,
+                    **vars(answered[name]),
+                    run=self.run,
+                    visit=self.number,
                     dialog=place,
                     category=dialog.category,
-                    turn=turn,
+                    turn=number,
                     decoder=name,
-                    identical=decoded[name].tokens == plain,
+                    prompt_tokens=len(turn.prompt),
+                    differs=first_difference(answered[name].text, plain),
                 )
-            messages.append({"role": "assistant", "content": self._prompter.text(plain)})
+            messages.append({"role": "assistant", "content": plain})
+            known = self._plain.history
+
+    def _prompt(self, dialog: Dialog, messages: list[Message]) -> list[int]:
+        try:
+            return self._plain.prompt(messages)
+        except ValueError as error:
+            raise BenchError(
+                f"the model's chat template refuses the dialog {dialog.id}: {error}"
+            ) from error

@@ -1,8 +1,8 @@
 """llama.cpp's server as a decoder: started on loopback, stopped at the end of the run.
 
-The seconds of an answer are the server's own. Its clock, too, starts with the first token, so they
-compare with those of the other decoders. A server runs through all visits; what one of its
-drafters learns on the first visit is still known on the second.
+A prompt goes to it as tokens, and its answer comes back as a stream, timed here. A server runs
+through all visits; what one of its drafters learns on the first visit is still known on the second.
+Its slot keeps the KV cache of its own last answer, which the next turn of the dialog begins with.
 
 Knows the options of one binary, and HTTP. Does not know dialogs, nor what the times are used for.
 """
@@ -14,6 +14,7 @@ import os
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 
 from aded_edge.errors import BenchError
 
-from .decoders import RunSettings, TimedAnswer
+from .decoders import RunSettings, TimedAnswer, Turn
 
 SERVER = "server"
 """The server without speculation."""
@@ -41,6 +42,9 @@ ANSWER_SECONDS = 3600.0
 _HEALTH_SECONDS = 5.0
 """Timeout of one question whether the server is ready."""
 
+_EVENT = b"data: "
+"""What a line of a stream begins with, before its JSON."""
+
 _SHOWN = 300
 """Characters of the server's words that an error message quotes."""
 
@@ -51,7 +55,7 @@ class ServerDecoder:
     Args:
         name: one of SERVERS.
         settings: settings of the run; `llama_server` is the binary.
-        kv_folder: folder with the KV caches of prompts.
+        folder: an empty folder; without one, the server has no actions on slots.
         log: file for the server's output.
 
     Attributes:
@@ -61,37 +65,29 @@ class ServerDecoder:
         BenchError: the binary is missing, ends before it can answer, or takes too long.
     """
 
-    def __init__(self, name: str, settings: RunSettings, kv_folder: Path, log: Path) -> None:
+    def __init__(self, name: str, settings: RunSettings, folder: Path, log: Path) -> None:
         self._name, self._settings, self._log = name, settings, log
         self._port = _free_port()
-        self._reads_kv_files = True
+        self._erases = True
         self._process: subprocess.Popen[bytes] | None = None
         try:
-            self._process = self._start(kv_folder)
+            self._process = self._start(folder)
             self._wait()
             self.build = str(self._ask("GET", "/props", None)[1].get("build_info", "unknown"))
         except BaseException:
             self.close()
             raise
 
-    def answer(self, prompt: list[int], kv: Path) -> TimedAnswer:
-        """Answer a prompt; see `Decoder`."""
-        if self._reads_kv_files:
-            # A server of another version may refuse the file; then it evaluates prompts itself.
-            status, _ = self._ask("POST", "/slots/0?action=restore", {"filename": kv.name})
-            self._reads_kv_files = status == HTTPStatus.OK
-        status, reply = self._ask("POST", "/completion", self._request(prompt))
-        if status != HTTPStatus.OK:
-            raise BenchError(f"{self._name}: the server refused a prompt: {_reason(reply)}")
-        timings, tokens = reply["timings"], [int(token) for token in reply["tokens"]]
-        accepted = int(timings.get("draft_n_accepted", 0))
-        return TimedAnswer(
-            tokens=tokens,
-            seconds=float(timings["predicted_ms"]) / 1000,
-            # The server counts accepted tokens after an end of text, which it does not return.
-            steps=max(len(tokens) - 1 - accepted, min(len(tokens) - 1, 1)),
-            accepted=accepted,
-        )
+    def answer(self, turn: Turn) -> TimedAnswer:
+        """Answer a turn; see `Decoder`."""
+        if not turn.known and self._erases:
+            # A server of another version may refuse; then it knows what its last prompt shared.
+            status, _ = self._ask("POST", "/slots/0?action=erase", {})
+            self._erases = status == HTTPStatus.OK
+        try:
+            return self._stream(self._request(turn.prompt))
+        except (OSError, HTTPException, ValueError, KeyError) as error:
+            raise self._no_answer(error) from error
 
     def close(self) -> None:
         """Stop the server. There is nothing to save, so it is killed."""
@@ -99,7 +95,7 @@ class ServerDecoder:
             self._process.kill()
             self._process.wait()
 
-    def _start(self, kv_folder: Path) -> subprocess.Popen[bytes]:
+    def _start(self, folder: Path) -> subprocess.Popen[bytes]:
         settings = self._settings
         binary = str(settings.llama_server)
         threads = str(settings.threads)
@@ -109,7 +105,7 @@ class ServerDecoder:
         options += ["--threads", threads, "--threads-batch", threads]
         options += ["--n-gpu-layers", str(layers)]
         options += ["--flash-attn", "on" if settings.flash_attn else "off"]
-        options += ["--slot-save-path", str(kv_folder) + os.sep]
+        options += ["--slot-save-path", str(folder) + os.sep]
         options += ["--cache-ram", "0"]  # otherwise it copies the KV cache of every prompt
         if self._name != SERVER:
             options += ["--spec-type", self._name]
@@ -164,7 +160,7 @@ class ServerDecoder:
             "temperature": settings.temperature,
             "seed": settings.seed,
             "cache_prompt": True,
-            "return_tokens": True,
+            "stream": True,
             # the defaults of llama_cpp.Llama.generate
             "top_k": 40,
             "top_p": 0.95,
@@ -172,12 +168,62 @@ class ServerDecoder:
             "repeat_penalty": 1.0,
         }
 
+    def _stream(self, request: dict[str, Any]) -> TimedAnswer:
+        """Ask for a completion and read it event by event."""
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_SECONDS)
+        pieces: list[str] = []
+        timings: dict[str, Any] = {}
+        first = 0.0
+        try:
+            began = time.perf_counter()
+            data = json.dumps(request)
+            connection.request("POST", "/completion", data, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            if response.status != HTTPStatus.OK:
+                reason = _reason(json.loads(response.read() or b"{}"))
+                raise BenchError(f"{self._name}: the server refused a prompt: {reason}")
+            for line in response:
+                if not line.startswith(_EVENT):
+                    continue
+                event = json.loads(line[len(_EVENT) :])
+                if event.get("content"):
+                    if not pieces:
+                        first = time.perf_counter() - began
+                    pieces.append(event["content"])
+                if event.get("stop"):
+                    timings = event["timings"]
+                    break
+            last = time.perf_counter() - began
+        finally:
+            connection.close()
+        if not timings:
+            raise ValueError("its stream ended before the answer did")
+        tokens, accepted = int(timings["predicted_n"]), int(timings.get("draft_n_accepted", 0))
+        return TimedAnswer(
+            text="".join(pieces),
+            tokens=tokens,
+            seconds_first=first if pieces else last,
+            seconds_last=last,
+            # The server counts accepted tokens after an end of text, which it does not return.
+            steps=max(tokens - 1 - accepted, min(tokens - 1, 1)),
+            accepted=accepted,
+        )
+
     def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, Any]:
         try:
             return self._exchange(method, path, body, ANSWER_SECONDS)
         except (OSError, HTTPException, ValueError) as error:
+            raise self._no_answer(error) from error
+
+    def _no_answer(self, error: Exception) -> BenchError:
+        assert self._process is not None
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)  # its connection breaks a little before it has ended
+        try:
             self._check_alive("ended during the run")
-            raise BenchError(f"{self._name}: the server did not answer: {error}") from error
+        except BenchError as ended:
+            return ended
+        return BenchError(f"{self._name}: the server did not answer: {error}")
 
     def _exchange(
         self, method: str, path: str, body: dict[str, Any] | None, timeout: float

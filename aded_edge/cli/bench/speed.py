@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
@@ -30,15 +31,46 @@ from aded_edge.models.resolve import resolve
 from ..options import MODEL, Command, FilePath, how_it_runs
 from ..output import console
 
+COLUMNS = ("first", "answer", "quartiles", "tokens/s", "gen.", "MAT", "same")
+"""Columns of the printed table that have figures."""
+
+_ROUNDED = 256
+"""A context made for agent runs is a multiple of this."""
+
 
 @click.command(cls=Command)
 @MODEL
-@click.option("--prompts", type=FilePath, required=True, help="Spec-Bench JSONL.")
+@click.option(
+    "--prompts",
+    type=FilePath,
+    required=True,
+    multiple=True,
+    help="JSONL: Spec-Bench's, or agent runs (messages). May be given several times.",
+)
 @click.option(
     "--limit", type=click.IntRange(1), help="Number of dialogs, from all categories in turn."
 )
 @click.option("--max-tokens", type=click.IntRange(2), default=128, show_default=True)
+@click.option(
+    "--long-tokens",
+    type=click.IntRange(256),
+    default=4000,
+    show_default=True,
+    help="Tokens of a prompt made of an agent run, about.",
+)
 @click.option("--visits", type=click.IntRange(1), default=2, show_default=True)
+@click.option(
+    "--runs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Repeat all visits, each time with an empty store; figures are medians.",
+)
+@click.option(
+    "--baseline",
+    type=FilePath,
+    help="Python interpreter that runs llama_cpp. Default: the one that runs this.",
+)
 @click.option("--decoders", help="Separated by commas. Default: all but off.")
 @click.option("--llama-server", type=FilePath, help="Path of llama.cpp's llama-server.")
 @click.option(
@@ -52,28 +84,39 @@ from ..output import console
 @click.option("--png", type=FilePath, help="Draw it here; needs matplotlib.")
 def speed(
     model: str,
-    prompts: Path,
+    prompts: tuple[Path, ...],
     limit: int | None,
     out: Path | None,
     png: Path | None,
     *,
     decoders: str | None,
     llama_server: Path | None,
+    baseline: Path | None,
+    ctx: int,
     **options: Any,
 ) -> None:
-    """Measure speed against llama_cpp.Llama and others, first visit and second.
+    """Measure how soon an answer begins and ends, first visit and second.
 
     \b
-    Decoders: llama_cpp, with which all others are compared; auto, off and paper, which are
-    aded-edge; lookup-10 and lookup-2, which are llama_cpp's prompt lookup; and with --llama-server
-    also server, ngram-simple, ngram-map-k, ngram-mod and ngram-cache.
+    Decoders: llama_cpp in a process of its own, with which all others are compared; auto, off and
+    paper, which are aded-edge; lookup-10 and lookup-2, which are llama_cpp's prompt lookup; and
+    with --llama-server also server, ngram-simple, ngram-map-k, ngram-mod and ngram-cache.
     """
     names = _decoders(decoders, llama_server)
     if png is not None:
         check_picture(png)
     dialogs = load_dialogs(prompts, limit)
     file = resolve(model)  # last, because it may download
-    settings = _settings(file, prompts, names, llama_server, **options)
+    given = click.get_current_context().get_parameter_source("ctx") != ParameterSource.DEFAULT
+    settings = RunSettings(
+        model=str(file),
+        prompts=tuple(map(str, prompts)),
+        decoders=names,
+        baseline=_text(baseline),
+        llama_server=_text(llama_server),
+        n_ctx=ctx if given else _room(dialogs, ctx, **options),
+        **options,
+    )
 
     def keep(result: dict[str, Any]) -> None:
         if out is not None:
@@ -93,7 +136,7 @@ def speed(
 def _decoders(asked: str | None, llama_server: Path | None) -> tuple[str, ...]:
     if asked is None:
         known = (name for name in LOCAL if name != "off")
-        return (*known, *(SERVERS if llama_server is not None else ()))
+        return (PLAIN, *known, *(SERVERS if llama_server is not None else ()))
     names = dict.fromkeys(name.strip() for name in asked.split(",") if name.strip())
     for name in names:
         if name not in DECODERS:
@@ -105,23 +148,15 @@ def _decoders(asked: str | None, llama_server: Path | None) -> tuple[str, ...]:
     return tuple({PLAIN: None, **names})
 
 
-def _settings(
-    model: Path,
-    prompts: Path,
-    decoders: tuple[str, ...],
-    llama_server: Path | None,
-    *,
-    ctx: int,
-    **options: Any,
-) -> RunSettings:
-    return RunSettings(
-        model=str(model),
-        prompts=str(prompts),
-        decoders=decoders,
-        n_ctx=ctx,
-        llama_server=str(llama_server) if llama_server is not None else None,
-        **options,
-    )
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _room(dialogs: list[Dialog], ctx: int, *, long_tokens: int, max_tokens: int, **_: Any) -> int:
+    """Return a context that the prompts of agent runs fit into, if there are any."""
+    if not any(dialog.before for dialog in dialogs):
+        return ctx
+    return max(ctx, -(-(long_tokens + max_tokens + 1) // _ROUNDED) * _ROUNDED)
 
 
 def _planned(settings: RunSettings, dialogs: list[Dialog]) -> int:
@@ -136,7 +171,7 @@ def _planned(settings: RunSettings, dialogs: list[Dialog]) -> int:
 def _ends_in_order() -> Iterator[None]:
     """Turn signals that end the process into SystemExit.
 
-    Then the run stops its servers and removes its files, which are gigabytes of KV caches.
+    Then the run stops its processes and removes its files.
     """
 
     def end(number: int, frame: object) -> None:
@@ -154,6 +189,10 @@ def _ends_in_order() -> Iterator[None]:
 def show(result: dict[str, Any], to: Console) -> None:
     """Print the conditions and one table per visit."""
     to.print(describe_conditions(result))
+    to.print(
+        "How many times as fast as llama_cpp: first, to the first piece of text; answer, to the "
+        "end of the answer, with the quartiles of the turns; gen., from one to the other."
+    )
     for visit, store in result["stores"].items():
         rows = [row for row in result["summary"] if f"visit {row['visit']}" == visit]
         to.print(f"\n{visit}, {store} store")
@@ -171,30 +210,34 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 1), pad_edge=False, collapse_padding=True)
     for name in ("category", "decoder"):
         table.add_column(name, no_wrap=True)
-    for name in ("tokens/s", "ratio", "quartiles", "MAT", "same", "oracle"):
+    for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     before = ""
     for row in rows:
-        low, high = row["speedup_quartiles"]
+        low, high = row["answer_quartiles"]
         table.add_row(
             row["category"] if row["category"] != before else "",
             row["decoder"],
+            f"{row['first']:.2f}",
+            f"{row['answer']:.2f}",
+            f"{low:.2f} {high:.2f}",
             f"{row['speed']:.1f}",
-            f"{row['speedup']:.2f}",
-            f"{low:.2f} {row['speedup_median']:.2f} {high:.2f}",
+            f"{row['generation']:.2f}",
             f"{row['mat']:.2f}",
             f"{row['identical']:.0%}",
-            f"{row['oracle_share']:.0%}" if "oracle_share" in row else "",
         )
         before = row["category"]
     return table
 
 
 def _about_auto(row: dict[str, Any]) -> str:
-    text = ""
+    text = f"auto answers {row['answer']:.2f} times as fast as llama_cpp"
+    if "worst" in row:
+        text += f"; worst category: {row['worst']['category']}, {row['worst']['answer']:.2f}"
+    text += ". "
     if "oracle_speedup" in row:
         text += (
-            f"The oracle would reach {row['oracle_speedup']:.2f} times plain decoding; "
+            f"The oracle would generate {row['oracle_speedup']:.2f} times as fast as llama_cpp; "
             f"auto reached {row['oracle_share']:.0%} of the oracle's speed. "
         )
     if "overhead" in row:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 FAKE = """#!{python}
-# Says so many tokens from 5 on, after a second of its own clock.
+# Says as many words as it is asked for, one in an event.
 import json, os, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -44,8 +44,7 @@ class Handler(BaseHTTPRequestHandler):
         with record.open("a") as file:
             file.write(json.dumps({{"path": self.path, "body": body}}) + "\\n")
         if self.path.startswith("/slots"):
-            there = (Path(options["--slot-save-path"]) / body["filename"]).is_file()
-            return self.reply(200 if there and MODE != "old" else 400, {{}})
+            return self.reply(400 if MODE == "old" else 200, {{}})
         if MODE == "breaks":
             os._exit(5)
         if MODE == "refuses":
@@ -54,7 +53,20 @@ class Handler(BaseHTTPRequestHandler):
         timings = {{"predicted_n": n, "predicted_ms": 1000.0}}
         if "--spec-type" in options:
             timings |= {{"draft_n": n, "draft_n_accepted": n // 2}}
-        self.reply(200, {{"tokens": list(range(5, 5 + n)), "timings": timings}})
+        events = [{{"content": f" w{{i}}", "stop": False}} for i in range(n)]
+        events.append({{"content": "", "stop": True, "timings": timings}})
+        if MODE == "ends early":
+            events = events[:2]
+        if MODE == "no json":
+            events = ["<html>"]
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        for event in events:
+            text = event if isinstance(event, str) else json.dumps(event)
+            self.wfile.write(f"data: {{text}}\\n\\n".encode())
+            self.wfile.flush()
+            time.sleep(0.001)
 
     def log_message(self, *_):
         pass

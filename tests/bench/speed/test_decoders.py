@@ -1,51 +1,83 @@
-"""Decoders that take up the KV of a prompt say and know what they would have without it."""
-
-import itertools
+"""Decoders of this process: they answer as the baseline does, from the same history."""
 
 import pytest
 
-from aded_edge.bench.speed.decoders import LOCAL, LocalDecoder
-from aded_edge.bench.speed.evaluated import EvaluatedPrompts
+from aded_edge.bench.speed.baseline import history, prompt_tokens
+from aded_edge.bench.speed.decoders import LOCAL, LOOKUPS, LocalDecoder, Turn
 
-TEXT = "<|im_start|>user\nName the colours of the rainbow.<|im_end|>\n<|im_start|>assistant\n"
+FIRST = [{"role": "user", "content": "Name the colours of the rainbow."}]
+SECOND = [
+    *FIRST,
+    {"role": "assistant", "content": "Red and blue."},
+    {"role": "user", "content": "Again, please, and all of them."},
+]
+
+
+@pytest.fixture
+def opened(small, tmp_path, few):
+    """Opens decoders, and closes them after the test."""
+    decoders = []
+
+    def open_one(name):
+        (tmp_path / str(len(decoders))).mkdir()
+        decoders.append(LocalDecoder(name, small, tmp_path / str(len(decoders))))
+        return decoders[-1]
+
+    yield open_one
+    for decoder in decoders:
+        decoder.close()
 
 
 @pytest.mark.parametrize("name", LOCAL)
-def test_answers_are_those_of_a_decoder_that_evaluates_the_prompt_itself(
-    name, small, plain, truth, tmp_path, few
-):
-    prompt = plain.tokenize(TEXT.encode(), add_bos=False, special=True)
-    kv = EvaluatedPrompts(tmp_path).file(plain, prompt)
-    decoder = LocalDecoder(name, small, tmp_path)
-    try:
-        first, again = decoder.answer(prompt, kv), decoder.answer(prompt, kv)
-    finally:
-        decoder.close()
-    assert first.tokens == again.tokens == truth(TEXT, len(first.tokens))
-    assert first.steps + first.accepted >= len(first.tokens) - 1
-    assert (first.oracle is not None) == (name == "auto")
-    assert bool(first.parts) == (name in ("auto", "paper", "off"))
+def test_it_answers_a_chat_completion_and_counts_it(name, small, plain, opened):
+    decoder = opened(name)
+    prompt = prompt_tokens(plain, FIRST)
+    answers = [decoder.answer(Turn(FIRST, prompt, [])) for _ in range(2)]
+    said = plain.create_chat_completion(FIRST, max_tokens=small.max_tokens, temperature=0.0)
+    for answer in answers:
+        if name == "off":  # wider evaluations may give other bits, and so another answer
+            assert answer.text == said["choices"][0]["message"]["content"]
+        assert answer.tokens == small.max_tokens
+        assert 0 < answer.seconds_first < answer.seconds_last
+        assert answer.steps + answer.accepted >= answer.tokens - 1
+        assert (answer.oracle is not None) == (name == "auto")
+        assert bool(answer.parts) == (name not in LOOKUPS)
 
 
-def test_the_drafter_reads_a_prompt_that_it_was_given_as_kv(small, plain, tmp_path, few):
+@pytest.mark.parametrize("name", LOCAL)
+def test_its_history_becomes_the_known_one(name, small, plain, opened, monkeypatch):
+    """Whatever it said itself, it evaluates only what the baseline would evaluate."""
+    decoder = opened(name)
+    decoder.answer(Turn(FIRST, prompt_tokens(plain, FIRST), []))
+    full = prompt_tokens(plain, SECOND)
+    known = full[: len(full) - 20]
+    held = []
+    answer = type(decoder.llama).create_chat_completion
+    monkeypatch.setattr(
+        type(decoder.llama),
+        "create_chat_completion",
+        lambda self, *args, **more: (held.append(history(self)), answer(self, *args, **more))[1],
+    )
+    first = decoder.answer(Turn(SECOND, full, known))
+    assert held == [known]
+    fresh = opened(name).answer(Turn(SECOND, full, []))
+    assert held[1:] == [[]]
+    assert first.tokens == fresh.tokens
+
+
+def test_the_drafter_reads_what_is_evaluated_outside_the_clock(small, plain, opened):
     """What it knows afterwards is what it knows where it evaluates the prompt itself."""
-    turns = [plain.tokenize(TEXT.encode(), add_bos=False, special=True)]
-    turns.append(turns[0] + plain.tokenize(b"Red and blue.<|im_end|>\n", False, True) + turns[0])
-    evaluated = EvaluatedPrompts(tmp_path)
+    full = prompt_tokens(plain, SECOND)
+    first = prompt_tokens(plain, FIRST)
     logs = []
-    for given in (True, False):
-        folder = tmp_path / str(given)
-        folder.mkdir()
-        decoder = LocalDecoder("auto", small, folder)
-        for prompt in turns:
-            if given:
-                decoder.answer(prompt, evaluated.file(plain, prompt))
-            else:
-                stream = decoder.llama.generate(prompt, temp=0.0)
-                list(itertools.islice(stream, small.max_tokens))
-                stream.close()
+    for known in (full[:-7], []):
+        decoder = opened("auto")
+        said = decoder.answer(Turn(FIRST, first, []))
+        # Without `known`, it holds its own history: the prompt and what it said.
+        turn = Turn(SECOND, full, known or history(decoder.llama))
+        decoder.answer(turn)
         spans = decoder.llama._loop.drafter.spans
         logs.append(spans.tail(len(spans)).tolist())
-        decoder.close()
+        assert said.tokens
     assert logs[0] == logs[1]
-    assert len(logs[0]) > len(turns[1])
+    assert len(logs[0]) > len(full)

@@ -1,14 +1,12 @@
 """Servers: started, asked and stopped; here a script in Python speaks for llama.cpp's binary."""
 
 import functools
-import http.client
 import sys
-from pathlib import Path
 
 import pytest
 
 from aded_edge.bench.speed import server
-from aded_edge.bench.speed.decoders import RunSettings
+from aded_edge.bench.speed.decoders import RunSettings, Turn
 from aded_edge.bench.speed.server import ServerDecoder
 from aded_edge.errors import BenchError
 from tests.bench.speed.fake_server import fake_server, recorded, runs
@@ -29,7 +27,7 @@ def start(tmp_path):
 
     def start(binary, name="server", **changes):
         conditions = {"max_tokens": 9, "n_ctx": 512, "threads": 3, **changes}
-        settings = RunSettings("m.gguf", "p", llama_server=str(binary), **conditions)
+        settings = RunSettings("m.gguf", ("p",), llama_server=str(binary), **conditions)
         started.append(ServerDecoder(name, settings, tmp_path, tmp_path / "log"))
         return started[-1]
 
@@ -38,18 +36,22 @@ def start(tmp_path):
         one.close()
 
 
-def test_it_is_started_as_the_run_says_and_timed_by_itself(fake, start, tmp_path, monkeypatch):
+def asked(*prompt, known=()):
+    return Turn([{"role": "user", "content": "?"}], list(prompt), list(known))
+
+
+def test_it_is_started_as_the_run_says_and_timed_from_here(fake, start, monkeypatch):
     monkeypatch.setenv("LLAMA_ARG_PORT", "1")  # of the user's own server
     binary = fake()
     decoder = start(binary, "ngram-mod", temperature=0.5, seed=7, flash_attn=True)
     assert decoder.build == "b1-fake"
-    (tmp_path / "a.kv").touch()
-    answer = decoder.answer([1, 2, 3], tmp_path / "a.kv")
-    assert answer.tokens == list(range(5, 14))
-    assert answer.seconds == 1.0
+    answer = decoder.answer(asked(1, 2, 3))
+    assert answer.text == "".join(f" w{n}" for n in range(9))
+    assert answer.tokens == 9
+    assert 0 < answer.seconds_first < answer.seconds_last < 1  # its own clock says one second
     assert (answer.accepted, answer.steps) == (4, 4)
 
-    begun, restored, completion = recorded(binary)
+    begun, erased, completion = recorded(binary)
     options = begun["options"]
     assert begun["port"] is None
     assert options["--model"] == "m.gguf"
@@ -58,33 +60,42 @@ def test_it_is_started_as_the_run_says_and_timed_by_itself(fake, start, tmp_path
     assert options["--host"] == "127.0.0.1"
     assert options["--flash-attn"] == "on"
     assert options["--spec-type"] == "ngram-mod"
-    assert restored["body"] == {"filename": "a.kv"}
-    asked = completion["body"]
-    assert asked["prompt"] == [1, 2, 3]
-    assert (asked["n_predict"], asked["temperature"], asked["seed"]) == (9, 0.5, 7)
-    assert asked["return_tokens"]
-    assert asked["cache_prompt"]
+    assert erased["path"] == "/slots/0?action=erase"
+    request = completion["body"]
+    assert request["prompt"] == [1, 2, 3]
+    assert (request["n_predict"], request["temperature"], request["seed"]) == (9, 0.5, 7)
+    assert request["stream"]
+    assert request["cache_prompt"]
 
     decoder.close()
     assert not runs(begun["pid"])
     decoder.close()  # twice is no harm
 
 
-def test_the_server_alone_drafts_nothing(fake, start, tmp_path):
+def test_the_server_alone_drafts_nothing(fake, start):
     binary = fake()
-    answer = start(binary).answer([1], tmp_path / "gone.kv")
+    answer = start(binary).answer(asked(1))
     assert "--spec-type" not in recorded(binary)[0]["options"]
     assert (answer.accepted, answer.steps) == (0, 8)
 
 
-def test_one_that_does_not_know_the_files_evaluates_prompts_itself(fake, start, tmp_path):
+def test_its_slot_is_erased_where_a_dialog_begins(fake, start):
+    binary = fake()
+    decoder = start(binary)
+    for known in ((), (1, 2), ()):
+        decoder.answer(asked(1, 2, 3, known=known))
+    paths = [line["path"] for line in recorded(binary)[1:]]
+    erase, complete = "/slots/0?action=erase", "/completion"
+    assert paths == [erase, complete, complete, erase, complete]
+
+
+def test_one_that_cannot_erase_is_not_asked_again(fake, start):
     binary = fake("old")
     decoder = start(binary)
-    (tmp_path / "a.kv").touch()
     for _ in range(2):
-        assert decoder.answer([1, 2], tmp_path / "a.kv").tokens
+        assert decoder.answer(asked(1, 2)).tokens
     paths = [line["path"] for line in recorded(binary)[1:]]
-    assert paths == ["/slots/0?action=restore", "/completion", "/completion"]
+    assert paths == ["/slots/0?action=erase", "/completion", "/completion"]
 
 
 @pytest.mark.parametrize(
@@ -120,16 +131,17 @@ def test_an_interruption_while_it_loads_stops_it(fake, start, monkeypatch):
     assert not runs(recorded(binary)[0]["pid"])
 
 
-@pytest.mark.parametrize(("mode", "says"), [("breaks", "server"), ("refuses", "no room for that")])
-def test_one_that_fails_in_the_midst_is_told(fake, start, tmp_path, mode, says):
+@pytest.mark.parametrize(
+    ("mode", "says"),
+    [
+        ("breaks", "ended during the run"),
+        ("refuses", "no room for that"),
+        ("ends early", "stream ended"),
+        ("no json", "did not answer"),
+    ],
+)
+def test_one_that_fails_in_the_midst_is_told(fake, start, mode, says):
     decoder = start(fake(mode))
     with pytest.raises(BenchError, match=says) as told:
-        decoder.answer([1], tmp_path / "gone.kv")
+        decoder.answer(asked(1))
     assert "\n" not in str(told.value)
-
-
-def test_a_reply_that_is_no_json_is_told(fake, start, monkeypatch):
-    decoder = start(fake())
-    monkeypatch.setattr(http.client.HTTPResponse, "read", lambda self: b"<html>")
-    with pytest.raises(BenchError, match="did not answer"):
-        decoder.answer([1], Path("gone.kv"))

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -19,6 +20,12 @@ from tests.bench.speed.fake_server import fake_server, recorded, runs
 needs_scripts = pytest.mark.skipif(
     sys.platform == "win32", reason="a script is no executable there"
 )
+
+
+def children_of(pid):
+    """Processes that a process has started; none where the system does not list them."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listed.read_text().split()] if listed.exists() else []
 
 
 @pytest.fixture
@@ -40,12 +47,15 @@ def test_the_command_measures_prints_and_writes(model_path, prompts, tmp_path, f
     assert result.exit_code == 0
     assert "visit 2, warm store" in result.stdout
     assert "Overhead" in result.stdout
+    assert "worst category" in result.stdout
+    assert f"baseline {sys.executable}" in " ".join(result.stdout.split())
+    assert all(len(line) <= 100 for line in result.stdout.splitlines())
     written = json.loads(out.read_text(encoding="utf-8"))
     answers = written["answers"]
-    assert {a["decoder"] for a in answers} == {*LOCAL} - {"off"}
+    assert {a["decoder"] for a in answers} == {PLAIN, *LOCAL} - {"off"}
     assert len(answers) == 2 * (2 * 5 + 2)  # visits; two turns by all, one by two
     assert {a["decoder"] for a in answers if a["dialog"] == 1} == {PLAIN, "auto"}
-    assert all(1 <= len(a["tokens"]) <= 12 for a in answers)
+    assert all(1 <= a["tokens"] <= 12 for a in answers)
     assert {row["visit"] for row in written["summary"]} == {1, 2}
     assert written["conditions"]["bytes"] == model_path.stat().st_size
     assert written["conditions"]["description"].endswith("Q4_1")
@@ -67,10 +77,12 @@ def test_a_run_that_is_told_to_end_leaves_nothing_behind(model_path, prompts, tm
         while not out.exists() and process.poll() is None:
             time.sleep(0.05)
         assert list(folder.iterdir())
+        children = children_of(process.pid)
         process.send_signal(signal.SIGTERM)
         said = process.communicate()[1]
     assert process.returncode == 128 + signal.SIGTERM
     assert list(folder.iterdir()) == []
+    assert not any(map(runs, children))
     assert b"Traceback" not in said
     assert not json.loads(out.read_text(encoding="utf-8"))["finished"]
 
@@ -81,6 +93,7 @@ def test_a_run_that_is_told_to_end_leaves_nothing_behind(model_path, prompts, tm
         (["--decoders", "auto,magic"], "magic"),
         (["--decoders", "ngram-mod"], "--llama-server"),
         (["--png", "/nowhere/at/all.png"], "/nowhere/at"),
+        (["--baseline", "/nowhere/python"], "/nowhere/python"),
     ],
 )
 def test_a_wrong_option_is_one_line(model_path, prompts, options, words, capfd):
@@ -88,8 +101,30 @@ def test_a_wrong_option_is_one_line(model_path, prompts, options, words, capfd):
     assert guarded(cli, ["bench", str(model_path), "--prompts", str(prompts), *options]) == 1
     said = capfd.readouterr()
     assert said.out == ""
-    assert len(said.err.strip().splitlines()) == 1
-    assert words in said.err
+    told = [line for line in said.err.splitlines() if line.startswith("aded-edge:")]
+    assert len(told) == 1
+    assert words in told[0]
+
+
+def test_agent_runs_get_a_context_that_they_fit_into(model_path, prompts, tmp_path):
+    runs_file, out = tmp_path / "runs.jsonl", tmp_path / "result.json"
+    texts = ["List the files.", "ls", "one two three " * 3000]
+    roles = ("user", "assistant", "user")
+    row = {"messages": [{"role": r, "content": t} for r, t in zip(roles, texts, strict=True)]}
+    runs_file.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    arguments = ["bench", str(model_path), "--prompts", str(prompts), "--prompts", str(runs_file)]
+    arguments += ["--max-tokens", "2", "--visits", "1", "--decoders", PLAIN, "--threads", "1"]
+    arguments += ["--long-tokens", "2100", "--json", str(out)]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    written = json.loads(out.read_text(encoding="utf-8"))
+    assert written["settings"]["n_ctx"] == 2304
+    assert written["turns_left_out"] == 0
+    (agent,) = (a for a in written["answers"] if a["category"] == "agent")
+    assert 2000 <= agent["prompt_tokens"] <= 2100
+    assert {row["category"] for row in written["summary"]} == {
+        "all", "qa", "rag", "agent", "long prompts",
+    }  # fmt: skip
 
 
 # --- servers --------------------------------------------------------------------------------
@@ -128,8 +163,8 @@ def test_a_run_takes_all_servers_along_and_stops_them(model_path, tmp_path, few)
     assert written["conditions"]["llama_server"] == "b1-fake"
     by = {answer["decoder"]: answer for answer in written["answers"]}
     assert set(by) == {PLAIN, "auto", "paper", "lookup-10", "lookup-2", *SERVERS}
-    assert by["server"]["seconds"] == 1.0
-    assert not by["server"]["identical"]
+    assert by["server"]["text"] == " w0 w1 w2 w3"
+    assert by["server"]["differs"] is not None
     begun = [line["pid"] for line in recorded(binary) if "pid" in line]
     assert len(begun) == len(SERVERS)  # once for both visits
     assert not any(map(runs, begun))
