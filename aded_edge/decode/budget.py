@@ -55,6 +55,10 @@ PLAIN_EVERY = 256
 """After this many drafts in a row two steps are plain, because the cost of width 1 must stay known.
 The first of the two is slower than usual, because the width changes; the second is not."""
 
+PLAIN_SOON = 16
+"""The same while the steps have not confirmed what the width of the draft costs. If it costs much
+more than was measured, each draft loses time, and only plain steps can show that."""
+
 _DOUBT = 1.5
 """A measured cost counts as at most this many times what the curve says, and at least its inverse:
 beyond that the step was disturbed."""
@@ -146,6 +150,7 @@ class CostBudget:
         self.most_nodes, self.worth = self._useful()
         self._plain_steps = 0  # in a row, up to now
         self._drafts = 0  # in a row, up to now
+        self._plain_due = 0  # plain steps that must come before the next draft
         self._probes = [width for width in _PROBED if width in self._allowed()[0]]
         self._probe = 0  # index of the next one
         self._due = self._until_probe()  # plain steps in a row before the next probe
@@ -171,13 +176,15 @@ class CostBudget:
             nodes = _best_nodes(probs, tree.parents, widths, ratios, self._loss_budget)
         if nodes:
             self._plain_steps = 0
+            if self._plain_due:
+                self._plain_due -= 1
+                return tree.prefix(0)
             self._drafts += 1
-            if self._drafts <= PLAIN_EVERY:
-                return tree.prefix(nodes)
-            if self._drafts == PLAIN_EVERY + 2:
-                self._drafts = 0
-            return tree.prefix(0)
-        self._drafts = 0
+            confirmed = self.curve.is_confirmed(nodes + 1)
+            if self._drafts >= (PLAIN_EVERY if confirmed else PLAIN_SOON):
+                self._drafts, self._plain_due = 0, 2
+            return tree.prefix(nodes)
+        self._drafts = self._plain_due = 0
         self._plain_steps += 1
         return tree.prefix(self._nodes_to_probe(len(tree)))
 

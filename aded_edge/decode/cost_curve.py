@@ -38,6 +38,9 @@ DISAGREE = 1.25
 _ROUNDS = 3
 """The fastest of so many rounds counts."""
 
+_LEAST_TIMES = 6
+"""Plain steps that measuring a first width takes, about."""
+
 _RECENT = 31
 """The machine's speed is the median of this many latest steps, so half as many steps are enough to
 notice a slowdown, or its end."""
@@ -115,6 +118,7 @@ class CostCurve:
             for i, ratio in enumerate(self._measured)
         ]
         self._held_at = [0] * len(self._held)
+        self._comparisons = [0] * len(self._held)  # with plain steps, by place
         self._speeds = deque([math.log(self.scale)] * _RECENT, _RECENT)
         self._plain, self._plain_at = 0.0, -_NEAR  # the last plain step: its time and number
         self._uses: Counter[int] = Counter()  # comparisons with that plain step, by place
@@ -135,6 +139,11 @@ class CostCurve:
         """Whether the cost of this width is known, and not only estimated."""
         place = self._places.get(width)
         return place is not None and place not in self._estimated
+
+    def is_confirmed(self, width: int) -> bool:
+        """Whether enough steps showed what this width costs, or none can as it is not measured."""
+        place = self._places.get(width)
+        return place is None or self._comparisons[place] >= _CONFIRMED
 
     def seconds(self) -> dict[int, float]:
         """Return width -> seconds, as the machine is now, for the measured widths."""
@@ -178,7 +187,10 @@ class CostCurve:
             return
         self.observed += 1
         now = math.log(seconds)
-        self._speeds.append(now - (math.log(self.ratios[place]) if place else 0.0))
+        if place == 0:
+            self._speeds.append(now)
+        elif self._comparisons[place] >= _CONFIRMED:  # a wrong ratio would make a wrong speed
+            self._speeds.append(now - math.log(self.ratios[place]))
         if self.observed % _RESCALE == 0:
             self.scale = math.exp(_median(self._speeds))
         if place == 0:
@@ -198,6 +210,7 @@ class CostCurve:
             self._waiting[place] = time, at
             return
         self._uses[place] += 1
+        self._comparisons[place] += 1
         self._hold(place, time - self._plain)
 
     def _hold(self, place: int, ratio: float) -> None:
@@ -214,6 +227,7 @@ class CostCurve:
         elif self._contradicted(place, latest):
             held.clear()
             held.extend(latest)
+            self._speeds.extend([self._plain] * _RECENT)  # the others came from the wrong ratio
         self.ratios[place] = math.exp(_median(held))
         self._estimate()
 
@@ -263,7 +277,8 @@ def measure_first(evaluate: Callable[[int], object], most: int, seconds: float) 
     """Measure the widths in FIRST, then those in THEN, and estimate the others up to `most`.
 
     The time is kept however slow the model is: a width is left out if it would take too long, by
-    what a narrower one took. Two widths are always measured.
+    what a narrower one took. On a device that hardly evaluates five rows in that time, only width 1
+    is measured.
 
     Args:
         evaluate: evaluates a chain of the given width and waits for the result.
@@ -271,10 +286,13 @@ def measure_first(evaluate: Callable[[int], object], most: int, seconds: float) 
         seconds: time to spend.
 
     Returns:
-        A curve that is marked as disturbed if the times of width 1 disagree.
+        A curve that is marked as disturbed if the times of width 1 disagree, or are too few.
     """
     start = time.perf_counter()
     times = _Times(evaluate)
+    first = time.perf_counter() - start
+    if _LEAST_TIMES * first > seconds:
+        return CostCurve({1: first}, most, disturbed=True)
     for width in (*FIRST[1:] * _ROUNDS, *THEN):
         if width > most:
             continue
@@ -287,7 +305,7 @@ def measure_first(evaluate: Callable[[int], object], most: int, seconds: float) 
     if not times.by_width[1]:  # nothing wider can be evaluated
         times.add(1)
     plain = sorted(times.by_width[1])
-    disturbed = plain[len(plain) // 2] > DISAGREE * plain[0]
+    disturbed = len(plain) < _ROUNDS or plain[len(plain) // 2] > DISAGREE * plain[0]
     return CostCurve(_plausible(times.all_fastest()), most, disturbed)
 
 

@@ -127,7 +127,11 @@ class Loop:
         self._plain_steps = 0  # in a row in this generation, up to now
 
     def run(
-        self, choose: Choose, stop: Stop | None = None, meter: Meter | None = None
+        self,
+        choose: Choose,
+        stop: Stop | None = None,
+        meter: Meter | None = None,
+        read: Callable[[], None] = lambda: None,
     ) -> Generator[int, Sequence[int] | None, None]:
         """Yield the target's tokens without end.
 
@@ -140,6 +144,8 @@ class Loop:
             choose: the target's choice of each token.
             stop: ends the generation when it returns True.
             meter: collects the figures; a new one if left out.
+            read: gives the prompt to the drafter. Called once, behind the first token, which no
+                draft can make come sooner.
         """
         target = self.target
         self.meter = meter = meter or Meter()
@@ -149,7 +155,11 @@ class Loop:
         # The evaluation of the prompt counts as a step without a draft.
         draft, walk, logits = DraftTree.empty(), Walk(DraftTree.empty()), target.logits()
         top = self._top(target.history[:-1], target.history[-1], draft, logits[np.newaxis])
-        forced = yield from self._choose(meter, walk, target.row, logits, choose, stop)
+        try:
+            forced = yield from self._choose(meter, walk, target.row, logits, choose, stop)
+        finally:
+            read()
+        meter.lap("learning")
         self._note(draft, walk, top)
         try:
             while not walk.stopped:

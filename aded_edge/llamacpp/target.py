@@ -147,12 +147,13 @@ class LlamaTarget:
             self._positions[0] = base
             return
         rows = len(tokens) + 1
-        self._filled = rows
+        self._filled = 0  # until all of it is written, as Ctrl-C may come in between
         self._tokens[1:rows] = tokens
         self._positions[:rows] = base + tree.depths
         self._id_counts[:rows] = tree.leaf_count
         offsets = self._ids.itemsize * tree.first_leaf.astype(np.uintp)
         self._id_pointers[:rows] = self._ids.ctypes.data + offsets
+        self._filled = rows
 
     def collect(self) -> Float32Array:
         """Wait for the evaluation that `submit` started.

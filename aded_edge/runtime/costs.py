@@ -35,6 +35,9 @@ KEEP_AFTER = 500
 MEASURED_HISTORY = 128
 """Tokens in the KV cache while costs are measured; with an empty one they would be too low."""
 
+_PIECE = 16
+"""Tokens of that history that are evaluated at once, so that a slow device can stop early."""
+
 
 def load_or_measure(
     llama: llama_cpp.Llama, target: LlamaTarget, persistence: Persistence | None
@@ -51,7 +54,10 @@ def load_or_measure(
         if known is not None and 1 in known:
             return CostCurve(known, target.max_nodes + 1)
     log.info("measuring the costs of evaluations on this machine (once, at most two seconds) ...")
-    curve = measure_first(chain_evaluation(llama, target), target.max_nodes + 1, MEASURE_SECONDS)
+    began = time.perf_counter()
+    evaluate = chain_evaluation(llama, target, MEASURE_SECONDS / 4)
+    left = MEASURE_SECONDS - (time.perf_counter() - began)
+    curve = measure_first(evaluate, target.max_nodes + 1, left)
     llama.reset()
     target.truncate(0)
     if not curve.disturbed:
@@ -80,10 +86,13 @@ def save_observed(
         _save(llama, curve.settled(), persistence)
 
 
-def chain_evaluation(llama: llama_cpp.Llama, target: LlamaTarget) -> Callable[[int], float]:
+def chain_evaluation(
+    llama: llama_cpp.Llama, target: LlamaTarget, seconds: float = float("inf")
+) -> Callable[[int], float]:
     """A function that evaluates a chain of a given width after some history.
 
-    The history is evaluated here: MEASURED_HISTORY random tokens, or a quarter of a small context.
+    The history is evaluated here: MEASURED_HISTORY random tokens, or a quarter of a small context,
+    or as many as the given seconds allow.
 
     Returns:
         width -> seconds that the evaluation took. The history stays as it is.
@@ -91,7 +100,11 @@ def chain_evaluation(llama: llama_cpp.Llama, target: LlamaTarget) -> Callable[[i
     length = min(MEASURED_HISTORY, llama._n_ctx // 4)  # n_ctx() is rounded up by llama.cpp
     tokens = np.random.default_rng(0).integers(0, llama.n_vocab(), length + MAX_WIDTH, np.int32)
     chain = np.arange(-1, MAX_WIDTH, dtype=np.int32)
-    llama.eval(tokens[:length].tolist())
+    began = time.perf_counter()
+    for start in range(0, length, _PIECE):
+        llama.eval(tokens[start : min(start + _PIECE, length)].tolist())
+        if time.perf_counter() - began > seconds:
+            break
 
     def evaluate(width: int) -> float:
         began = time.perf_counter()

@@ -238,11 +238,11 @@ class Llama(llama_cpp.Llama):
         assert isinstance(drafter, AdaptiveDrafter)
         began = time.perf_counter()
         known = prefill(self, self._target, tokens, reset)
-        drafter.read(loop.target.history, known)
+        prompt = loop.target.history.copy()
         seconds_prompt = time.perf_counter() - began
         meter = Meter()
         try:
-            yield from loop.run(choose, stop, meter)
+            yield from loop.run(choose, stop, meter, lambda: drafter.read(prompt, known))
         finally:
             run = meter.stats(len(tokens), seconds_prompt, None)
             self.stats = run.after(self.stats)

@@ -13,5 +13,7 @@ def few(monkeypatch):
 
 @pytest.fixture
 def small(model_path):
-    """Conditions of a short run."""
-    return RunSettings(str(model_path), ("p",), max_tokens=12, n_ctx=512, threads=1)
+    """Conditions of a short run; threads and flash attention as in the fixture `settings`."""
+    return RunSettings(
+        str(model_path), ("p",), max_tokens=12, n_ctx=512, threads=1, flash_attn=True
+    )

@@ -11,6 +11,7 @@ from aded_edge.decode.budget import (
     MARGIN,
     MOST_LOSS_BUDGET,
     PLAIN_EVERY,
+    PLAIN_SOON,
     CostBudget,
     FixedBudget,
 )
@@ -173,15 +174,19 @@ def test_probes_are_no_larger_than_what_was_drafted(seconds):
     assert set(evaluated(seconds, [DraftTree.empty()] * 5_000)) == {1}
 
 
-def test_after_many_drafts_in_a_row_two_steps_are_plain():
+@pytest.mark.parametrize(("confirmed", "often"), [(True, PLAIN_EVERY), (False, PLAIN_SOON)])
+def test_after_many_drafts_in_a_row_two_steps_are_plain(monkeypatch, confirmed, often):
     """The cost of width 1 must stay known, because all costs are relative to it."""
+    monkeypatch.setattr(CostCurve, "is_confirmed", lambda self, width: confirmed)
     widths = evaluated(LAPTOP, [tree([0.99] * 7)] * 1000)
-    assert widths == (([8] * PLAIN_EVERY + [1, 1]) * 4)[:1000]
+    assert widths == (([8] * often + [1, 1]) * 99)[:1000]
 
 
-def test_drafts_that_are_not_in_a_row_need_no_plain_step():
+@pytest.mark.parametrize(("confirmed", "often"), [(True, PLAIN_EVERY), (False, PLAIN_SOON)])
+def test_drafts_that_are_not_in_a_row_need_no_plain_step(monkeypatch, confirmed, often):
+    monkeypatch.setattr(CostCurve, "is_confirmed", lambda self, width: confirmed)
     good, none = tree([0.99] * 7), DraftTree.empty()
-    widths = evaluated(LAPTOP, [*[good] * (PLAIN_EVERY - 1), none] * 20)
+    widths = evaluated(LAPTOP, [*[good] * (often - 1), none] * 20)
     assert widths.count(1) == 20
 
 
@@ -280,7 +285,7 @@ def test_only_allowed_widths_are_evaluated_and_the_best_of_them(probs, seconds, 
     """Exactly these: a draft that is a node short of one is cut at a narrower one."""
     curve = CostCurve(seconds, 64)
     budget = CostBudget(curve, allowed)
-    budget._loss_budget = float("inf")
+    budget._loss_budget = budget._due = float("inf")  # no bound, and no probe
     cut = budget.cut(tree(probs))
     may = [w for w in (1, *sorted(allowed)) if w <= len(probs) + 1 and w in curve.widths]
     assert len(cut) + 1 in may

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any, TextIO
 
 import llama_cpp
@@ -34,7 +34,8 @@ def timed_answer(
 
     Args:
         llama: the model; what its history shares with the prompt is not evaluated again.
-        messages: the conversation, ending with the user's message.
+        messages: the conversation, ending with the user's message. A model without a chat
+            template is asked by `create_completion`, with the messages' texts alone.
         options: more arguments of `create_chat_completion`.
 
     Returns:
@@ -58,9 +59,7 @@ def timed_answer(
     first = 0.0
     try:
         began = time.perf_counter()
-        stream: Any = llama.create_chat_completion(messages, stream=True, **options)  # type: ignore[arg-type]
-        for chunk in stream:
-            piece = chunk["choices"][0]["delta"].get("content")
+        for piece in _pieces(llama, messages, options):
             if piece:
                 if not pieces:
                     first = time.perf_counter() - began
@@ -76,6 +75,20 @@ def timed_answer(
     }
 
 
+def _pieces(
+    llama: llama_cpp.Llama, messages: list[Message], options: dict[str, Any]
+) -> Iterator[str | None]:
+    if "tokenizer.chat_template" in llama.metadata:
+        chat: Any = llama.create_chat_completion(messages, stream=True, **options)  # type: ignore[arg-type]
+        return (chunk["choices"][0]["delta"].get("content") for chunk in chat)
+    stream: Any = llama.create_completion(_plain_text(messages), stream=True, **options)
+    return (chunk["choices"][0]["text"] for chunk in stream)
+
+
+def _plain_text(messages: list[Message]) -> str:
+    return "\n\n".join(message["content"] for message in messages) + "\n\n"
+
+
 def warm_up(llama: llama_cpp.Llama) -> None:
     """Evaluate a few tokens, so that the first answer does not wait for the model's pages."""
     llama.eval([llama.token_eos()] * WARM_UP_TOKENS)
@@ -83,11 +96,13 @@ def warm_up(llama: llama_cpp.Llama) -> None:
 
 
 def prompt_tokens(llama: llama_cpp.Llama, messages: list[Message]) -> list[int]:
-    """Return the tokens of a conversation's prompt, as `create_chat_completion` makes them.
+    """Return the tokens of a conversation's prompt, as `timed_answer` gets them.
 
     Raises:
         ValueError: the chat template refuses the messages.
     """
+    if "tokenizer.chat_template" not in llama.metadata:
+        return llama.tokenize(_plain_text(messages).encode("utf-8"), special=True)
     prompts: list[list[int]] = []
 
     def take(prompt: list[int], **_: Any) -> Any:
