@@ -48,7 +48,7 @@ for an equally long run of bad ones."""
 PROBE_SHARE = 0.005
 """Share of the time that probes may take."""
 
-SOON = 8
+SOON = 3
 """Probes of a width whose cost is only estimated come this many times as often."""
 
 PLAIN_EVERY = 256
