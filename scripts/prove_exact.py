@@ -55,12 +55,13 @@ def main() -> None:
     }
     if options.kv_q8:
         settings |= {"type_k": llama_cpp.GGML_TYPE_Q8_0, "type_v": llama_cpp.GGML_TYPE_Q8_0}
+    plain = llama_cpp.Llama(str(options.model), **settings)
+    prompts = _prompts(plain, options)
     ways: dict[str, Any] = {
-        "plain": llama_cpp.Llama(str(options.model), **settings),
+        "plain": plain,
         "exact": Llama(options.model, exact=True, store=options.store, **settings),
         "auto": Llama(options.model, store=options.store, **settings),
     }
-    prompts = _prompts(ways["plain"], options)
     tallies = {way: Tally() for way in ways}
     for number in range(options.greedy + options.seeded):
         prompt = prompts[number % len(prompts)]
@@ -72,7 +73,7 @@ def main() -> None:
             tally = tallies[way]
             tally.answers += 1
             tally.identical += answer == said
-            tally.tokens += len(answer) - 1
+            tally.tokens += max(len(answer) - 1, 0)
             tally.seconds += seconds
             if answer != said:
                 margin = _margin(ways["plain"], prompt, sampling, number, said, answer)
@@ -100,7 +101,11 @@ def _options() -> argparse.Namespace:
 
 
 def _prompts(plain: llama_cpp.Llama, options: argparse.Namespace) -> list[list[int]]:
-    """Chat prompts; longer ones have other questions in front."""
+    """Chat prompts; longer ones have other questions in front.
+
+    Raises:
+        SystemExit: none fits into the context.
+    """
     chat = Prompter(plain)
     turns = [turn for dialog in load_dialogs(options.prompts) for turn in dialog.turns]
     least = [int(length) for length in options.histories.split(",")]
@@ -115,26 +120,31 @@ def _prompts(plain: llama_cpp.Llama, options: argparse.Namespace) -> list[list[i
             tokens = chat.tokens([{"role": "user", "content": text}])
         if len(tokens) <= room:
             prompts.append(tokens)
+    if not prompts:
+        raise SystemExit(
+            f"no prompt of {options.prompts} leaves room for {options.max_tokens} tokens in a "
+            f"context of {options.ctx}: raise --ctx, or lower --max-tokens or --histories"
+        )
     return prompts
 
 
 def _answer(
     llama: Any, prompt: list[int], sampling: Sampling, seed: int, most: int
 ) -> tuple[list[int], float]:
-    """The answer's tokens, and the seconds that all but the first took."""
+    """The answer's tokens, and the seconds that all but the first took; 0 if there are none."""
     llama.reset()
     llama.set_seed(seed)
     answer: list[int] = []
-    began = 0.0
+    began = ended = 0.0
     stream = llama.generate(prompt, **sampling)
     for token in islice(stream, most):
-        began = began or time.perf_counter()
+        ended = time.perf_counter()
+        began = began or ended
         answer.append(token)
         if ends_answer(llama, token):
             break
-    seconds = time.perf_counter() - began
     stream.close()
-    return answer, seconds
+    return answer, ended - began
 
 
 def _margin(
@@ -162,21 +172,26 @@ def _margin(
     }
 
 
+def _over_plain(tally: Tally, plain: Tally) -> float | None:
+    """The speed over plain decoding; None as long as either had no token after a first one."""
+    if not tally.tokens or not plain.tokens:
+        return None
+    return (tally.tokens / tally.seconds) / (plain.tokens / plain.seconds)
+
+
 def _report(tallies: dict[str, Tally], ways: dict[str, Any], options: argparse.Namespace) -> None:
-    speeds = {way: tally.tokens / tally.seconds for way, tally in tallies.items()}
+    ratios = {way: _over_plain(tally, tallies["plain"]) for way, tally in tallies.items()}
     result = {
         "build": build_name(),
         "options": {name: str(value) for name, value in vars(options).items()},
         "plain_because": ways["exact"].stats.plain_because,
-        "ways": {
-            way: {**vars(tally), "over_plain": speeds[way] / speeds["plain"]}
-            for way, tally in tallies.items()
-        },
+        "ways": {way: {**vars(tally), "over_plain": ratios[way]} for way, tally in tallies.items()},
     }
     if options.out is not None:
         options.out.write_text(json.dumps(result, indent=1), encoding="utf-8")
     shown = (
-        f"{way} {tally.identical}/{tally.answers} identical, {speeds[way] / speeds['plain']:.2f}x"
+        f"{way} {tally.identical}/{tally.answers} identical, "
+        f"{'no speed yet' if ratios[way] is None else f'{ratios[way]:.2f}x'}"
         for way, tally in tallies.items()
     )
     print(" | ".join(shown), flush=True)

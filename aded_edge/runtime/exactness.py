@@ -10,10 +10,10 @@ Knows how widths are compared and where proofs are kept. Does not know what a pr
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,18 +30,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aded_edge")
 
-HISTORIES = (40, 250, 300, 508, 600, 1500)
+METHOD = 2
+"""Number of this way to compare. A proof that was found in another way is not used."""
+
+HISTORIES = (40, 248, 300, 504, 600, 1500)
 """Tokens before the rows that are compared. llama.cpp attends over cells in blocks of 256, and has
-other kernels from 512 on: so the rows lie before these borders, across them, and behind them."""
+other kernels from 512 on: so the rows lie before these borders, across them, and behind them. With
+8 tokens to a border, every width has a batch with compared rows on both sides of it."""
 
 ROWS = 32
 """Rows of each width that are compared at each history, at least."""
 
-KEPT = 8
+KEPT = 7
 """The most rows that are kept of a draft whose rest is wrong."""
 
 PROOF_SECONDS = 20.0
-"""Rough time for a proof. On a slow model fewer widths are tried, but the first ones always."""
+"""Rough time for a proof. On a slow model fewer widths are tried, but the first ones always: these
+take as long as 500 to 1000 plain steps, and the reading of the longest history."""
 
 NOTHING_PROVED = (
     "exact=True, and no batch width gives the bits of width 1 with this model, build and settings"
@@ -65,19 +70,28 @@ def load_or_prove(
     Returns:
         The widths whose logits have the bits of width 1, rising, without 1 itself.
     """
-    conditions = bit_conditions(llama)
+    conditions = proof_conditions(llama)
     key = cost_key(conditions)
     proof = persistence.load_proof(key) if persistence is not None else None
-    if proof is None:
+    if proof is None or sorted(proof) != _lengths(llama._n_ctx):
         log.info("trying which batch widths give the bits of plain decoding (once) ...")
         proof = prove(llama, target, curve)
-        if persistence is not None and _is_complete(proof):
+        if persistence is not None:
             persistence.save_proof(key, proof, conditions)
     return proved(proof)
 
 
+def proof_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
+    """Everything that a proof depends on: what the bits depend on, and how they are compared."""
+    method = {"method": METHOD, "histories": HISTORIES, "rows": ROWS, "kept": KEPT}
+    return {**bit_conditions(llama), "proof": method}
+
+
 def proved(proof: Proof) -> tuple[int, ...]:
-    """The widths whose logits had the bits of width 1 at every history, rising."""
+    """The widths whose logits had the bits of width 1 at every history, rising.
+
+    A width that was not compared at every history does not count, for whatever reason.
+    """
     first, *others = proof.values()
     return tuple(
         width
@@ -94,29 +108,32 @@ def prove(
     Args:
         llama: the model; its history is empty afterwards.
         target: works on the context of the model.
-        curve: its costs, from which it follows how many widths can be tried in PROOF_SECONDS.
+        curve: its costs, from which it follows how many widths can be tried in PROOF_SECONDS. If
+            it takes twice as long all the same, only the first widths are tried from there on.
         whole: find the largest difference of every width at every history; else a width is left
             as soon as it differs.
 
     Returns:
-        See `store.Proof`.
+        See `store.Proof`. All histories are in it, also where no width was left to try.
     """
     llama.reset()
     target.truncate(0)
     room = int(llama._n_ctx)
-    lengths = [n for n in HISTORIES if n + 2 * ROWS < room] or [max(room // 4, 1)]
-    widths = _affordable(curve, room - lengths[-1] - 1 - KEPT, len(lengths))
-    rows = max([ROWS, *widths]) + KEPT + 1
+    lengths = _lengths(room)
+    most = min(target.max_nodes + 1, room - lengths[-1] - 1 - KEPT)
+    widths = _affordable(curve, most, lengths)
+    rows = _rows(widths)
     random = np.random.default_rng(1)
     tokens = random.integers(0, llama.n_vocab(), lengths[-1] + rows, np.int32)
-    proof: Proof = {}
+    proof: Proof = {length: {} for length in lengths}
     began = time.monotonic()
     for length in lengths:
+        if not widths:
+            break
         llama.eval(tokens[llama.n_tokens : length].tolist())
         ahead = tokens[length : min(length + rows, room)]
         plain = [_step(target, token) for token in ahead]
         target.rewind(length)
-        proof[length] = {}
         for width in widths:
             proof[length][width] = _difference(target, ahead, plain, width, whole)
             target.rewind(length)
@@ -129,27 +146,51 @@ def prove(
     return proof
 
 
-def _is_complete(proof: Proof) -> bool:
-    """Whether no width was left out on the way for lack of time."""
-    found = list(proof.values())
-    return all(
-        width in after
-        for before, after in itertools.pairwise(found)
-        for width, difference in before.items()
-        if difference == 0.0
-    )
+def _lengths(room: int) -> list[int]:
+    """The histories that are tried in a context of so many tokens, rising."""
+    return [n for n in HISTORIES if n + 2 * ROWS < room] or [max(room // 4, 1)]
 
 
-def _affordable(curve: CostCurve, most: int, histories: int) -> list[int]:
+def _affordable(curve: CostCurve, most: int, lengths: Sequence[int]) -> list[int]:
     """Widths to try, rising: the first ones, and others as far as the time goes."""
-    widths: list[int] = []
-    left = PROOF_SECONDS / histories
-    for width in (*FIRST[1:], *THEN):
-        seconds = curve.scale * curve.ratio(width) * max(ROWS // width, 1)
-        if width <= most and (width in FIRST or seconds <= left):
-            widths.append(width)
-            left -= seconds
+    widths = [width for width in FIRST[1:] if width <= most]
+    for width in THEN:
+        more = [*widths, width]
+        if width <= most and _seconds(curve, more, lengths) <= PROOF_SECONDS:
+            widths = more
     return sorted(widths)
+
+
+def _seconds(curve: CostCurve, widths: Sequence[int], lengths: Sequence[int]) -> float:
+    """Time that a proof takes if no width is left early, about."""
+    widest = int(curve.widths[-1])
+    reading = lengths[-1] * curve.ratio(widest) / widest
+    plain = _rows(widths) + len(widths)  # each width ends with a plain step
+    wide = sum(curve.ratio(width) * (_batches(width) + 1) for width in widths)
+    return curve.scale * (reading + len(lengths) * (plain + wide))
+
+
+def _rows(widths: Sequence[int]) -> int:
+    """Rows of plain decoding with which batches of these widths are compared, per history."""
+    return max([ROWS, *widths]) + KEPT + 1
+
+
+def _batches(width: int) -> int:
+    """Number of batches of right drafts, per history."""
+    return max(ROWS // width, 1)
+
+
+def _right_rows(width: int, rows: int) -> list[int]:
+    """Rows to compare of each evaluation of a width; each one begins where the last one ended.
+
+    Args:
+        width: rows of an evaluation.
+        rows: rows of plain decoding that there are.
+    """
+    kept = min(width // 2, KEPT)
+    # A small context has room for fewer; `prove` sees to it that there is room for one.
+    batches = min(_batches(width), (rows - kept - 1) // width)
+    return [kept, *[width] * batches, 1]
 
 
 def _difference(
@@ -168,14 +209,13 @@ def _difference(
     Returns:
         Largest difference of a logit, 0 where all bits are equal.
     """
-    kept = min(width // 2, KEPT)
+    right_rows = _right_rows(width, len(tokens))
+    kept = right_rows[0]
     draft = tokens[:width].copy()
     draft[kept:] = draft[kept:][::-1] + 1  # any others
     draft[kept:] %= target.n_vocab
-    # A small context has room for fewer; `prove` sees to it that there is room for one.
-    batches = min(max(ROWS // width, 1), (len(tokens) - kept - 1) // width)
     worst, place = 0.0, 0
-    for right in (kept, *[width] * batches, 1):
+    for right in right_rows:
         batch = draft if place == 0 else tokens[place : place + right]
         chain = np.arange(-1, len(batch) - 2, dtype=np.int32)
         rows = target.evaluate(int(batch[0]), batch[1:], chain)

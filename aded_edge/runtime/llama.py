@@ -70,8 +70,9 @@ class Llama(llama_cpp.Llama):
             folder), the path of a SQLite file, or None for nowhere.
         keep: append to the store; if False, the store is only read.
         exact: draft only in widths that were proved to give the bits of plain decoding, so that
-            greedy and seeded answers are the same to the byte. The proof takes up to a minute and
-            is kept in the store. Where no width is proved, `stats.plain_because` says so.
+            greedy and seeded answers are the same to the byte. The proof takes about 20 seconds,
+            on a slow model as long as 1000 tokens of an answer, and is kept in the store. Where
+            no width is proved, `stats.plain_because` says so.
         **kwargs: every other argument of `llama_cpp.Llama`. One default differs: without
             `n_threads` (or with None) both `n_threads` and `n_threads_batch` are the physical
             cores that this process may use (`runtime.options.default_threads`), as in every
@@ -83,7 +84,7 @@ class Llama(llama_cpp.Llama):
 
     Raises:
         ConfigError: an argument is unknown, `drafting` or `store` has a value that cannot be
-            used, or `drafting="paper"` is to be exact.
+            used, or `drafting="paper"` or a `draft_model` is to be exact.
         ModelError: the model file is missing, damaged or not GGUF, or its context needs more
             memory than there is.
     """
@@ -103,7 +104,7 @@ class Llama(llama_cpp.Llama):
         self._persistence: Persistence | None = None
         self._target: LlamaTarget | None = None
         self._loop: Loop | None = None
-        self.drafting = check_drafting(drafting, exact)
+        self.drafting = check_drafting(drafting, exact, kwargs.get("draft_model"))
         self.exact = exact
         self.store = check_store(store, default_store_path())
         self.keep = keep

@@ -23,12 +23,13 @@ StoreChoice = str | os.PathLike[str] | None
 """Where the matrix is kept: "default", the path of a file, or None for nowhere."""
 
 
-def check_drafting(value: object, exact: bool = False) -> Drafting:
+def check_drafting(value: object, exact: bool = False, draft_model: object = None) -> Drafting:
     """Return the value if it is one of the choices.
 
     Args:
         value: a choice.
         exact: whether the bits of plain decoding are asked for.
+        draft_model: llama_cpp's drafter, None for none.
 
     Raises:
         ConfigError: it is not, and the message names the choices; or it cannot be exact.
@@ -37,6 +38,11 @@ def check_drafting(value: object, exact: bool = False) -> Drafting:
         raise ConfigError(
             'drafting="paper" cannot be exact, because trees change the order of the KV cells; '
             'use drafting="auto", or leave exact out'
+        )
+    if exact and draft_model is not None:
+        raise ConfigError(
+            "a draft_model cannot be exact, because llama_cpp evaluates its drafts in widths that "
+            "were not proved; leave draft_model out, or exact"
         )
     for choice in DRAFTING:
         if value == choice:

@@ -8,6 +8,7 @@ key stands for. Proofs are stored as JSON, so that people can read them.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping
 
 from .database import StoreFile
@@ -26,7 +27,11 @@ def load_proof(file: StoreFile, key: str) -> Proof | None:
         StoreError: the file cannot be read.
     """
     with file.reading() as conn:
-        row = conn.execute("SELECT proof FROM proofs WHERE key = ?", (key,)).fetchone()
+        return _load(file, conn, key)
+
+
+def _load(file: StoreFile, conn: sqlite3.Connection, key: str) -> Proof | None:
+    row = conn.execute("SELECT proof FROM proofs WHERE key = ?", (key,)).fetchone()
     if row is None:
         return None
     try:
@@ -42,7 +47,10 @@ def save_proof(
     proof: Mapping[int, Mapping[int, float]],
     conditions: Mapping[str, object],
 ) -> None:
-    """Save a proof; it replaces an earlier one with the same key.
+    """Save a proof; it is joined with an earlier one that has the same key and histories.
+
+    So a proof of few widths takes nothing away from one of many. If both have a difference, the
+    larger one counts. An earlier one with other histories is replaced.
 
     Args:
         file: the open store.
@@ -55,9 +63,18 @@ def save_proof(
         ValueError: the proof is empty, or a length, a width or a difference is impossible.
         StoreError: the file cannot be written.
     """
-    row = (key, json.dumps(_checked(proof)), json.dumps(dict(conditions), default=str))
+    new = _checked(proof)
     with file.writing() as conn:
+        known = _load(file, conn, key) or {}
+        if known.keys() == new.keys():
+            new = {length: _joined(known[length], new[length]) for length in new}
+        row = (key, json.dumps(new), json.dumps(dict(conditions), default=str))
         conn.execute(_SAVE, row)
+
+
+def _joined(known: dict[int, float], new: dict[int, float]) -> dict[int, float]:
+    widths = sorted({*known, *new})
+    return {width: max(known.get(width, 0.0), new.get(width, 0.0)) for width in widths}
 
 
 def _checked(proof: Mapping[int, Mapping[int, float]]) -> Proof:

@@ -11,8 +11,9 @@ from rich.console import Console
 from aded_edge.bench.doctor import examine
 from aded_edge.cli import doctor as command
 from aded_edge.cli.main import cli, guarded
-from aded_edge.llamacpp.fingerprint import bit_conditions, cost_conditions, cost_key
+from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key
 from aded_edge.runtime import exactness
+from aded_edge.runtime.exactness import proof_conditions
 from aded_edge.store import Store, default_store_path
 from tests.bench.doctor.samples import COSTS, findings
 
@@ -71,10 +72,20 @@ def test_a_later_run_finds_what_the_doctor_measured(model_path, tmp_path, quick,
     llama = load(store=store, n_ctx=512, flash_attn=False)
     with Store.open(store) as opened:
         assert opened.load_costs(cost_key(cost_conditions(llama))) == costs
-        proof = opened.load_proof(cost_key(bit_conditions(llama)))
+        proof = opened.load_proof(cost_key(proof_conditions(llama)))
     assert found["proof"] == {str(n): {str(w): d for w, d in of.items()} for n, of in proof.items()}
     assert "llamafile o" in result.stdout
     assert llama.costs == pytest.approx(costs)
+
+
+def test_the_doctor_proves_in_the_context_that_exact_uses(model_path, quick, monkeypatch, load):
+    """Also where `Llama` opens one for trees, as it does on a GPU."""
+    monkeypatch.setattr("aded_edge.runtime.llama.offloads", lambda llama: True)
+    settings = {"ctx": 256, "threads": 1, "gpu_layers": 0, "flash_attn": True}
+    found = examine.examine(model_path, progress=lambda *_: None, **settings)
+    llama = load(exact=True, n_ctx=256, n_gpu_layers=0)
+    assert llama.context_params.n_seq_max == found.bit_conditions["context.n_seq_max"]
+    assert cost_key(proof_conditions(llama)) == cost_key(found.bit_conditions)
 
 
 def test_without_a_store_nothing_is_kept_and_the_smallest_context_will_do(model_path, quick):

@@ -1,16 +1,19 @@
 """The proof of exactness: what is tried, what counts as proved, and what `exact` makes of it."""
 
+import itertools
 import logging
 
 import llama_cpp
 import numpy as np
 import pytest
+from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
 
 from aded_edge import ConfigError, Llama
-from aded_edge.decode.cost_curve import CostCurve
-from aded_edge.llamacpp.fingerprint import bit_conditions, cost_key
+from aded_edge.decode.cost_curve import WIDTHS, CostCurve
+from aded_edge.llamacpp.fingerprint import cost_key
+from aded_edge.llamacpp.target import LlamaTarget
 from aded_edge.runtime import exactness
-from aded_edge.runtime.exactness import load_or_prove, prove, proved
+from aded_edge.runtime.exactness import load_or_prove, proof_conditions, prove, proved
 from aded_edge.store import Store
 from tests.runtime.helpers import ASKED, STORY, take
 
@@ -27,7 +30,7 @@ def few(monkeypatch):
 def test_the_real_model_gives_the_bits_that_other_tests_demand(load, monkeypatch):
     """In every build: one thread and flash attention, widths up to 16."""
     monkeypatch.setattr(exactness, "THEN", (16,))
-    monkeypatch.setattr(exactness, "HISTORIES", (40, 250, 508))
+    monkeypatch.setattr(exactness, "HISTORIES", (40, 248, 504))
     llama = load()
     assert proved(prove(llama, llama._target, CHEAP)) == (2, 4, 8, 16)
     assert llama.n_tokens == 0
@@ -57,7 +60,8 @@ class OneByOne:
 
     def __init__(self, target, alter=lambda rows, at: None, written=lambda tokens: tokens):
         self._target, self._alter, self._written = target, alter, written
-        self.n_vocab, self._base, self._advanced = target.n_vocab, 0, 0
+        self.n_vocab, self.max_nodes = target.n_vocab, target.max_nodes
+        self._base, self._advanced = 0, 0
         self.truncate = target.truncate
         self.rewind = target.rewind
 
@@ -142,24 +146,100 @@ def test_a_proof_is_kept_and_depends_on_the_settings(load_tiny, few, tmp_path, c
     assert caplog.text.count("trying which batch widths") == 2
 
 
-def test_an_impossible_proof_is_made_anew(load_tiny, few, tmp_path):
+@pytest.mark.parametrize("text", ['{"40": 7}', '{"40": {"2": 0.0}, "300": {"2": 0.0}}'])
+def test_an_impossible_proof_and_one_of_other_histories_are_made_anew(
+    load_tiny, few, tmp_path, text
+):
     store = tmp_path / "store.db"
     with load_tiny(store=store) as llama:
-        key = cost_key(bit_conditions(llama))
+        key = cost_key(proof_conditions(llama))
         with Store.open(store) as opened, opened._file.writing() as conn:
-            conn.execute("INSERT INTO proofs VALUES (?, '{\"40\": 7}', '', '', '')", (key,))
+            conn.execute("INSERT INTO proofs VALUES (?, ?, '', '', '')", (key, text))
         load_or_prove(llama, llama._target, CHEAP, llama._persistence)
     with Store.open(store) as opened:
-        assert opened.load_proof(key)
+        proof = opened.load_proof(key)
+    assert sorted(proof) == [40, 248, 300, 504, 600]  # n_ctx is 1024
+    assert sorted(proof[40]) == [2, 4, 8]
 
 
-def test_a_proof_that_was_cut_short_is_used_and_not_kept(load_tiny, few, tmp_path, monkeypatch):
-    proof = {40: {2: 0.0, 16: 0.0}, 300: {2: 0.0}}
-    monkeypatch.setattr(exactness, "prove", lambda *_: proof)
-    with load_tiny(store=tmp_path / "store.db") as llama:
-        assert load_or_prove(llama, llama._target, CHEAP, llama._persistence) == (2,)
+def test_another_method_has_another_key(load_tiny, monkeypatch):
+    llama = load_tiny()
+    keys = {cost_key(proof_conditions(llama))}
+    for name, other in (("METHOD", 1), ("HISTORIES", (40, 300)), ("ROWS", 8), ("KEPT", 2)):
+        with monkeypatch.context() as patch:
+            patch.setattr(exactness, name, other)
+            keys.add(cost_key(proof_conditions(llama)))
+    assert len(keys) == 5
+
+
+def test_a_proof_that_was_cut_short_is_kept_and_used(load_tiny, tmp_path, monkeypatch):
+    """On a busy machine every history takes an hour: later ones have only the first widths."""
+    hours = itertools.count(0, 3600)
+    monkeypatch.setattr(exactness.time, "monotonic", lambda: next(hours))
+    with load_tiny(store=tmp_path / "store.db", n_ctx=512) as llama:
+        tried = OneByOne(llama._target)
+        widths = load_or_prove(llama, tried, CHEAP, llama._persistence)
+        assert widths == (2, 4, 8)
+        monkeypatch.setattr(exactness, "prove", None)
         llama.wait_for_store()
-        assert llama._persistence.load_proof(cost_key(bit_conditions(llama))) is None
+        proof = llama._persistence.load_proof(cost_key(proof_conditions(llama)))
+        assert set(proof[40]) > {2, 4, 8} == set(proof[248]) == set(proof[300])
+        assert load_or_prove(llama, tried, CHEAP, llama._persistence) == widths
+
+
+@pytest.mark.parametrize("border", [256, 512])
+@pytest.mark.parametrize("width", WIDTHS[1:])
+def test_every_width_has_compared_rows_on_both_sides_of_a_border(width, border):
+    ends = []
+    for length in exactness.HISTORIES:
+        begin = length
+        for right in exactness._right_rows(width, exactness._rows([width])):
+            ends.append((begin, begin + right))
+            begin += right
+    assert any(begin < border < end for begin, end in ends)
+
+
+@pytest.mark.parametrize("plain", [0.0001, 0.001, 0.01, 0.05, 0.2])
+def test_a_proof_is_planned_for_the_time_it_may_take(plain):
+    """Every evaluation counts, also those that give the truth; the first widths are always in."""
+    curve = CostCurve({1: plain, 2: 1.3 * plain, 8: 2 * plain, 64: 8 * plain})
+    lengths = exactness._lengths(4096)
+    widths = exactness._affordable(curve, 65, lengths)
+    spent = 1500 * 8 / 64
+    for _ in lengths:
+        rows = exactness._rows(widths)
+        spent += rows  # one by one
+        for width in widths:
+            right = exactness._right_rows(width, rows)
+            spent += curve.ratio(width) * len(right[:-1]) + 1
+    assert {2, 4, 8} <= set(widths)
+    assert spent * plain <= exactness.PROOF_SECONDS or widths == [2, 4, 8]
+    assert exactness._seconds(curve, widths, lengths) == pytest.approx(spent * plain)
+
+
+def test_no_more_is_evaluated_when_no_width_is_left(load_tiny, few):
+    def alter(rows, place):
+        seen.append(place)
+        rows[:, 0] += len(rows) > 1
+
+    seen = []
+    llama = load_tiny(n_ctx=512)
+    proof = prove(llama, OneByOne(llama._target, alter=alter), CHEAP)
+    assert max(seen) < 100
+    assert proof[40].keys() == {2, 4, 8}
+    assert (proof[248], proof[300]) == ({}, {})
+    assert proved(proof) == ()
+
+
+@pytest.mark.parametrize(("n_batch", "tried"), [(16, {2, 4, 8, 16}), (5, {2, 4}), (1, set())])
+def test_no_wider_than_a_batch_may_be(load_tiny, monkeypatch, n_batch, tried):
+    monkeypatch.setattr(exactness, "THEN", (16, 32))
+    llama = load_tiny(exact=True, n_batch=n_batch, n_ctx=256)
+    proof = prove(llama, LlamaTarget(llama), CHEAP)
+    assert proof[40].keys() == tried
+    if not tried:
+        take(llama, ASKED, 4)
+        assert "no batch width gives the bits" in llama.stats.plain_because
 
 
 def widths_of(llama):
@@ -225,6 +305,13 @@ def test_exact_goes_with_off_and_not_with_paper(tiny_path, load_tiny):
     assert load_tiny(exact=True, drafting="off").exact
     with pytest.raises(ConfigError, match='drafting="paper" cannot be exact'):
         Llama(tiny_path, exact=True, drafting="paper")
+
+
+@pytest.mark.parametrize("drafting", ["auto", "off"])
+def test_exact_does_not_go_with_a_draft_model(tiny_path, drafting):
+    drafts = LlamaPromptLookupDecoding()
+    with pytest.raises(ConfigError, match="a draft_model cannot be exact"):
+        Llama(tiny_path, exact=True, drafting=drafting, draft_model=drafts)
 
 
 def test_a_copy_is_exact_too(load_tiny, few):

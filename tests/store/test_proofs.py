@@ -17,6 +17,21 @@ def test_a_proof_comes_back(store: Store) -> None:
     assert store.load_proof("other") is None
 
 
+def test_a_smaller_proof_takes_nothing_away_from_a_larger_one(store: Store) -> None:
+    store.save_proof("key", {40: {2: 0.0, 4: 0.0, 16: 0.5}, 300: {2: 0.0, 4: 0.0}}, {})
+    store.save_proof("key", {40: {2: 0.0, 4: 0.1, 8: 0.0}, 300: {2: 0.0, 16: 0.2}}, {})
+    assert store.load_proof("key") == {
+        40: {2: 0.0, 4: 0.1, 8: 0.0, 16: 0.5},
+        300: {2: 0.0, 4: 0.0, 16: 0.2},
+    }
+
+
+def test_a_proof_of_other_histories_is_replaced(store: Store) -> None:
+    store.save_proof("key", {40: {2: 0.0, 4: 0.0}}, {})
+    store.save_proof("key", {40: {2: 0.0}, 300: {2: 0.0}}, {})
+    assert store.load_proof("key") == {40: {2: 0.0}, 300: {2: 0.0}}
+
+
 @pytest.mark.parametrize(
     "proof", [{}, {0: {2: 0.0}}, {40: {1: 0.0}}, {40: {2: -0.5}}, {40: {2: math.nan}}]
 )

@@ -19,11 +19,11 @@ import psutil
 from aded_edge.decode.cost_curve import CostCurve, measure
 from aded_edge.errors import ModelError
 from aded_edge.llamacpp.context import set_threads, why_plain
-from aded_edge.llamacpp.fingerprint import bit_conditions, cost_conditions, cost_key, model_name
+from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key, model_name
 from aded_edge.llamacpp.system import build_name, build_supports_gpu, captured_log
 from aded_edge.llamacpp.target import LlamaTarget
 from aded_edge.runtime.costs import chain_evaluation
-from aded_edge.runtime.exactness import prove, proved
+from aded_edge.runtime.exactness import proof_conditions, prove, proved
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import llama_arguments
 from aded_edge.store import Proof
@@ -184,37 +184,48 @@ def examine(
             raise ModelError(
                 f"{model} cannot evaluate drafts, so there is nothing to measure: {why}"
             )
-        conditions = cost_conditions(llama)
+        name, conditions = model_name(llama), cost_conditions(llama)
         target = LlamaTarget(llama)
         evaluate = chain_evaluation(llama, target)
         costs = _costs(evaluate, target.max_nodes + 1)
         times = _try_threads(llama, evaluate, thread_counts(cores, threads), progress)
         busy_cores = others.cores()
-        set_threads(llama, threads)
-        proof = prove(llama, target, CostCurve(costs), whole=True)
-        return Findings(
-            file=str(model),
-            name=model_name(llama),
-            description=str(conditions["description"]),
-            bytes=int(conditions["bytes"]),
-            buffers=weight_buffers(lines),
-            build=build_name(),
-            features=features(conditions["system"]),
-            cpu=str(conditions["cpu"]),
-            cores=cores,
-            gpu=visible_gpu(),
-            gpu_build=build_supports_gpu(),
-            threads=threads,
-            gpu_layers=gpu_layers,
-            flash_attn=flash_attn,
-            n_ctx=ctx,
-            others=busy_cores,
-            costs=costs,
-            times=times,
-            conditions=conditions,
-            proof=proof,
-            bit_conditions=bit_conditions(llama),
-        )
+    proof, bits = _prove(model, costs, settings)
+    return Findings(
+        file=str(model),
+        name=name,
+        description=str(conditions["description"]),
+        bytes=int(conditions["bytes"]),
+        buffers=weight_buffers(lines),
+        build=build_name(),
+        features=features(conditions["system"]),
+        cpu=str(conditions["cpu"]),
+        cores=cores,
+        gpu=visible_gpu(),
+        gpu_build=build_supports_gpu(),
+        threads=threads,
+        gpu_layers=gpu_layers,
+        flash_attn=flash_attn,
+        n_ctx=ctx,
+        others=busy_cores,
+        costs=costs,
+        times=times,
+        conditions=conditions,
+        proof=proof,
+        bit_conditions=bits,
+    )
+
+
+def _prove(
+    model: Path, costs: dict[int, float], settings: dict[str, Any]
+) -> tuple[Proof, dict[str, Any]]:
+    """Prove which widths are exact; returns also what the proof depends on.
+
+    `Llama` opens its context for trees on a GPU; one that is exact, or off, opens it for chains.
+    """
+    with closing(Llama(model, drafting="off", store=None, **settings)) as llama:
+        proof = prove(llama, LlamaTarget(llama), CostCurve(costs), whole=True)
+        return proof, proof_conditions(llama)
 
 
 def _costs(evaluate: Callable[[int], float], most: int) -> dict[int, float]:

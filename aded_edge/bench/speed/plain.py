@@ -94,6 +94,7 @@ class PlainDecoder:
                     stderr=log,
                     text=True,
                     encoding="utf-8",
+                    errors="replace",
                 )
         except OSError as error:
             raise BenchError(
@@ -113,12 +114,14 @@ class PlainDecoder:
         if not line:
             raise self._died()
         try:
-            reply: dict[str, Any] = json.loads(line)
-        except ValueError as error:
+            reply = json.loads(line)
+        except ValueError:
+            reply = None
+        if not isinstance(reply, dict):
             raise BenchError(
                 f"{self._python} is no baseline: it said {line[:_SHOWN].strip()!r}; --baseline "
                 "takes the path of a Python interpreter"
-            ) from error
+            )
         return reply
 
     def _died(self) -> BenchError:

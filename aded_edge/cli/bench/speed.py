@@ -164,7 +164,7 @@ def _planned(settings: RunSettings, dialogs: list[Dialog]) -> int:
         len(dialog.turns) * len(taking_part(settings, place))
         for place, dialog in enumerate(dialogs)
     )
-    return settings.visits * sum(answers)
+    return settings.runs * settings.visits * sum(answers)
 
 
 @contextmanager

@@ -134,7 +134,15 @@ def test_an_interpreter_without_llama_cpp_is_told_with_the_remedy(small, start, 
 
 
 @needs_scripts
-@pytest.mark.parametrize("body", ["print('hello there')", "import sys; sys.stdin.readline()"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "print('hello there')",
+        "print('[1]')",
+        "import os; os.write(1, bytes([255, 254, 10]))",
+        "import sys; sys.stdin.readline()",
+    ],
+)
 def test_one_that_is_no_baseline_is_told(small, start, tmp_path, body):
     other = interpreter(tmp_path, body)
     with pytest.raises(BenchError, match="no baseline|ended"):

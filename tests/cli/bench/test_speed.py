@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from aded_edge.bench.speed.decoders import LOCAL, PLAIN
+from aded_edge.bench.dialogs import Dialog
+from aded_edge.bench.speed.decoders import LOCAL, PLAIN, RunSettings
 from aded_edge.bench.speed.server import SERVERS
+from aded_edge.cli.bench import speed
 from aded_edge.cli.main import cli, guarded
 from tests.bench.speed.fake_server import fake_server, recorded, runs
 
@@ -63,6 +65,13 @@ def test_the_command_measures_prints_and_writes(model_path, prompts, tmp_path, f
     assert written["cost_curves"]["visit 1"]["1"] > 0
     assert written["finished"]
     assert not list(out.parent.glob("*.part"))
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_the_bar_ends_where_the_run_does(runs):
+    settings = RunSettings("m.gguf", (), decoders=(PLAIN, "auto"), visits=2, runs=runs)
+    dialogs = [Dialog("a", "qa", ("One.", "Two.")), Dialog("b", "qa", ("Three.",))]
+    assert speed._planned(settings, dialogs) == runs * 2 * (2 + 1) * 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
