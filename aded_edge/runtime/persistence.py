@@ -126,7 +126,7 @@ class Persistence:
         Args:
             key: `cost_key` of the conditions.
             proof: see `store.Proof`.
-            conditions: what the bits of logits depend on, see `bit_conditions`.
+            conditions: what the proof depends on, see `proof_conditions`.
         """
         opened = self._store
         if opened is not None and not opened.read_only:
