@@ -19,6 +19,7 @@ from .speed.summary import describe_conditions
 
 COLOURS = {
     AUTO: "#0072B2",
+    "exact": "#00305A",
     "lookup-10": "#E69F00",
     "lookup-2": "#F0E442",
     "paper": "#CC79A7",

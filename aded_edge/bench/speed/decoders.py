@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import llama_cpp
 import numpy as np
@@ -22,7 +22,6 @@ from aded_edge.bench.dialogs import Message
 from aded_edge.bench.oracle import oracle_seconds
 from aded_edge.llamacpp.prompt import common_prefix
 from aded_edge.runtime.llama import Llama
-from aded_edge.runtime.options import Drafting
 from aded_edge.runtime.prefill import prefill
 
 from .baseline import timed_answer, warm_up
@@ -33,13 +32,18 @@ PLAIN = "llama_cpp"
 AUTO = "auto"
 """aded_edge.Llama with its default settings."""
 
-OURS = (AUTO, "off", "paper")
-"""Decoders that are aded_edge.Llama, by the value of its argument `drafting`."""
+OURS: dict[str, dict[str, Any]] = {
+    AUTO: {"drafting": "auto"},
+    "exact": {"drafting": "auto", "exact": True},
+    "off": {"drafting": "off"},
+    "paper": {"drafting": "paper"},
+}
+"""Decoders that are aded_edge.Llama -> its arguments."""
 
 LOOKUPS = {"lookup-10": 10, "lookup-2": 2}
 """Decoders that are llama_cpp's prompt lookup -> tokens that it drafts in every step."""
 
-LOCAL = (AUTO, *LOOKUPS, "paper", "off")
+LOCAL = (AUTO, "exact", *LOOKUPS, "paper", "off")
 """All decoders of this process, in the order in which results list them."""
 
 
@@ -175,8 +179,7 @@ class LocalDecoder:
         self._lookup: _Lookup | None = None
         self.llama: llama_cpp.Llama
         if name in OURS:
-            drafting = cast(Drafting, name)
-            self.llama = Llama(drafting=drafting, store=folder / f"{name}.db", **common)
+            self.llama = Llama(store=folder / f"{name}.db", **OURS[name], **common)
         else:
             self._lookup = _Lookup(num_pred_tokens=LOOKUPS[name])
             # Without logits_all, llama_cpp.Llama has room for the logits of one token only.

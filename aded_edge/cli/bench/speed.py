@@ -38,6 +38,10 @@ _ROUNDED = 256
 """A context made for agent runs is a multiple of this."""
 
 
+UNASKED = ("off", "exact")
+"""Decoders that only run where they are named: they are for questions of their own."""
+
+
 @click.command(cls=Command)
 @MODEL
 @click.option(
@@ -71,7 +75,7 @@ _ROUNDED = 256
     type=FilePath,
     help="Python interpreter that runs llama_cpp. Default: the one that runs this.",
 )
-@click.option("--decoders", help="Separated by commas. Default: all but off.")
+@click.option("--decoders", help="Separated by commas. Default: all but off and exact.")
 @click.option("--llama-server", type=FilePath, help="Path of llama.cpp's llama-server.")
 @click.option(
     "--peer-dialogs",
@@ -98,9 +102,10 @@ def speed(
     """Measure how soon an answer begins and ends, first visit and second.
 
     \b
-    Decoders: llama_cpp in a process of its own, with which all others are compared; auto, off and
-    paper, which are aded-edge; lookup-10 and lookup-2, which are llama_cpp's prompt lookup; and
-    with --llama-server also server, ngram-simple, ngram-map-k, ngram-mod and ngram-cache.
+    Decoders: llama_cpp in a process of its own, with which all others are compared; auto, exact,
+    off and paper, which are aded-edge; lookup-10 and lookup-2, which are llama_cpp's prompt
+    lookup; and with --llama-server also server, ngram-simple, ngram-map-k, ngram-mod and
+    ngram-cache.
     """
     names = _decoders(decoders, llama_server)
     if png is not None:
@@ -135,7 +140,7 @@ def speed(
 
 def _decoders(asked: str | None, llama_server: Path | None) -> tuple[str, ...]:
     if asked is None:
-        known = (name for name in LOCAL if name != "off")
+        known = (name for name in LOCAL if name not in UNASKED)
         return (PLAIN, *known, *(SERVERS if llama_server is not None else ()))
     names = dict.fromkeys(name.strip() for name in asked.split(",") if name.strip())
     for name in names:

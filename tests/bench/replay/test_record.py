@@ -22,7 +22,7 @@ def recorded(model_path, prompts, tmp_path, few):
 
     def recorded(limit=None, temperature=0.0, seed=0, ctx=512):
         out = tmp_path / "trace.npz"
-        how = {"ctx": ctx, "threads": 1, "gpu_layers": 0, "flash_attn": False}
+        how = {"ctx": ctx, "threads": 1, "gpu_layers": 0, "flash_attn": True}  # as `plain`
         settings = RecordSettings(prompts.name, TOKENS, temperature, seed)
         record(model_path, load_dialogs(prompts, limit), settings, **how).save(out)
         return Trace.load(out)

@@ -54,7 +54,7 @@ def test_the_command_measures_prints_and_writes(model_path, prompts, tmp_path, f
     assert all(len(line) <= 100 for line in result.stdout.splitlines())
     written = json.loads(out.read_text(encoding="utf-8"))
     answers = written["answers"]
-    assert {a["decoder"] for a in answers} == {PLAIN, *LOCAL} - {"off"}
+    assert {a["decoder"] for a in answers} == {PLAIN, *LOCAL} - {"off", "exact"}
     assert len(answers) == 2 * (2 * 5 + 2)  # visits; two turns by all, one by two
     assert {a["decoder"] for a in answers if a["dialog"] == 1} == {PLAIN, "auto"}
     assert all(1 <= a["tokens"] <= 12 for a in answers)

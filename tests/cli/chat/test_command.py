@@ -61,7 +61,7 @@ def test_json_is_one_line_with_the_figures(chat, expected):
     stats = result["stats"]
     assert stats["tokens"] <= 24
     assert stats["mat"] == 1 + stats["accepted"] / stats["steps"]
-    assert stats["plain_because"] is None
+    assert stats["plain_because"] is None or "exact" in stats["plain_because"]
 
 
 def test_a_seed_gives_the_same_answer_again(chat):
