@@ -153,11 +153,8 @@ def test_installs_once(ready: Path, tools: Path) -> None:
     first = run(ready / "scripts/bench", tools)
     second = run(ready / "scripts/bench", tools)
 
-    default = re.search(
-        '^DEFAULT_CMAKE_ARGS="(.*)"', (ROOT / "scripts/_setup.sh").read_text(), re.M
-    )
-    assert default is not None
-    assert first.stderr.startswith(f"installing with CMAKE_ARGS={default.group(1)}\n")
+    # llama.cpp is compiled with its own defaults.
+    assert first.stderr.startswith("installing with CMAKE_ARGS=\n")
     assert "installing" not in second.stderr
     assert first.stdout == second.stdout == "-m aded_edge bench\n"
 
