@@ -145,7 +145,8 @@ class Spans:
         capacity = 1 << max(int(np.ceil(np.log2(max(capacity, 1)))), 6)
         self.log = Log(
             np.full(capacity, SEPARATOR, np.int32),
-            np.zeros((_N_LENGTHS, capacity // 2, WAYS), np.int32),
+            # Written, not only reserved: the first prompt would wait 50 ms for the memory's pages.
+            np.full((_N_LENGTHS, capacity // 2, WAYS), 0, np.int32),
             np.zeros(1, np.int64),
         )
 
