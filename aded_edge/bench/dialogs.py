@@ -20,13 +20,11 @@ from aded_edge.errors import BenchError
 ALL_CATEGORIES = "all"
 """Name of the row in a result that sums up the dialogs of every category."""
 
-
 AGENT = "agent"
 """Category of the dialogs that are made of agent runs."""
 
 Message = dict[str, str]
 """One message: "role" and "content"."""
-
 
 _CHARACTERS = 16
 """More characters than any text has per token."""

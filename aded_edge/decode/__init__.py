@@ -6,9 +6,10 @@ not know llama.cpp, text, files, or how a token is chosen.
 Other rooms use these names. They are not imported here, because rooms that only show `stats` need
 no kernels.
 
-- `loop`: `Loop` runs the steps; the protocol `Target`; `Choose`, `Stop`, `LEARN_TOGETHER`
+- `loop`: `Loop` runs the steps; the protocol `Target`; `Choose`, `Stop`, `learn_together`
 - `budget`: where a draft is cut: `CostBudget`, `FixedBudget`, the protocol `Budget`
-- `cost_curve`: seconds of an evaluation by width: `CostCurve`, `measure`, `WIDTHS`
+- `cost_curve`: seconds of an evaluation by width: `CostCurve`, `measure_first`, `measure`, and the
+  widths: `WIDTHS`, `FIRST`, `THEN`
 - `candidates`: the target's likeliest tokens: `top_candidates`, `CANDIDATES`
 - `stats`: figures of a generation: `Stats`, `Meter`
 

@@ -160,7 +160,7 @@ class Loop:
         finally:
             read()
         meter.lap("learning")
-        self._note(draft, walk, top)
+        self._unlearned.append((draft, walk, top))
         try:
             while not walk.stopped:
                 root = self._force(walk.emitted[-1], forced)
@@ -176,7 +176,7 @@ class Loop:
                 finally:
                     target.settle()  # commit
                     meter.lap("accepting")
-                    self._note(draft, walk, top)
+                    self._unlearned.append((draft, walk, top))
                     accepted, emitted = len(walk.path), len(walk.emitted)
                     self.budget.settle(len(tree) + 1, emitted)
                     meter.step(len(tree), accepted, emitted, self.budget.plain_seconds)
@@ -241,9 +241,6 @@ class Loop:
             self.target.advance(0)
             self.target.settle()
         return tokens[-1]
-
-    def _note(self, draft: DraftTree, walk: Walk, top: _Top) -> None:
-        self._unlearned.append((draft, walk, top))
 
     def _learn(self, least: int) -> None:
         if len(self._unlearned) >= least:
