@@ -34,13 +34,3 @@ def run_conditions(model: Path) -> dict[str, Any]:
         "cpu": cpu_name(),
         "time": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-
-
-def build_words(system: str) -> str:
-    """Name the parts of a build of llama.cpp that decide about its speed on a CPU.
-
-    Args:
-        system: llama.cpp's system info.
-    """
-    there = [name for name in ("LLAMAFILE", "REPACK", "AMX_INT8") if f"{name} = 1" in system]
-    return " ".join(there) or "neither LLAMAFILE nor REPACK nor AMX"

@@ -24,11 +24,19 @@ def build_info() -> str:
     return str(llama_cpp.llama_print_system_info().decode("utf-8", "replace"))
 
 
-def build_name() -> str:
-    """Which build of llama.cpp runs, for people: its version, and whether llamafile's kernels are
-    in it, as they are by default. They read prompts faster, and round differently."""
-    on = "LLAMAFILE = 1" in build_info()
-    return f"llama-cpp-python {binding_version()}, llamafile {'on (the default)' if on else 'off'}"
+def build_name(version: str | None = None, info: str | None = None) -> str:
+    """Name a build for people: its version, and the kernels that decide about its speed on a CPU.
+
+    Llamafile's kernels are in it by default; they read prompts faster, and round differently.
+
+    Args:
+        version: version of llama-cpp-python; None for the one that runs.
+        info: llama.cpp's system info; None for that of the build that runs.
+    """
+    info = build_info() if info is None else info
+    kernels = {"llamafile": "LLAMAFILE", "repack": "REPACK", "AMX": "AMX_INT8"}
+    states = [f"{name} {'on' if f'{key} = 1' in info else 'off'}" for name, key in kernels.items()]
+    return f"llama-cpp-python {version or binding_version()} ({', '.join(states)})"
 
 
 def library_files() -> list[tuple[str, int, int]]:

@@ -76,10 +76,8 @@ def test_a_chain_gives_the_logits_of_plain_decoding(target):
     rows = target.evaluate(10, ints(*chain[1:]), np.arange(-1, 4, dtype=np.int32))
     differences = [float(np.abs(r - e).max()) for r, e in zip(rows, expected, strict=True)]
     target.settle()
-    if "LLAMAFILE" in llama_cpp.llama_print_system_info().decode():
-        assert max(differences) < 1.5
-    else:
-        assert max(differences) == 0.0
+    # Which widths give the same bits is for the proof to say (tests/runtime/test_exactness.py).
+    assert max(differences) < 1.5
 
 
 def test_what_was_submitted_is_collected(target):

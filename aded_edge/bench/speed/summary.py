@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aded_edge.bench.dialogs import ALL_CATEGORIES
-from aded_edge.bench.machine import build_words
+from aded_edge.llamacpp.system import build_name
 
 from .decoders import PLAIN, RunSettings, TimedAnswer
 
@@ -116,9 +116,9 @@ def describe_conditions(result: dict[str, Any]) -> str:
         f"n_ctx {settings['n_ctx']}",
         f"flash attention {'on' if settings['flash_attn'] else 'off'}",
         f"{settings['gpu_layers']} GPU layers",
-        f"llama-cpp-python {where['llama_cpp_python']} (build: {build_words(where['system'])})",
-        f"baseline {baseline['interpreter']} with llama-cpp-python {baseline['llama_cpp_python']} "
-        f"(build: {build_words(baseline['system'])})",
+        build_name(where["llama_cpp_python"], where["system"]),
+        f"baseline {baseline['interpreter']} with "
+        f"{build_name(baseline['llama_cpp_python'], baseline['system'])}",
     ]
     if settings["runs"] > 1:
         parts.append(f"medians of {settings['runs']} runs")

@@ -14,7 +14,7 @@ def findings(**changes):
         description="llama 1B Q4_0",
         bytes=100 << 20,
         buffers={"CPU_Mapped": 100.0, "CPU_REPACK": 80.0},
-        build="llama-cpp-python 0, llamafile off",
+        build="llama-cpp-python 0 (llamafile off, repack off, AMX off)",
         features={"CPU": ["AVX2", "OPENMP", "REPACK"]},
         cpu="a CPU",
         cores=4,
