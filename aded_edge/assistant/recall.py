@@ -9,11 +9,10 @@ Knows the searches of the store and the sizes of texts. Does not know how the mo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from aded_edge.store import Memory, Notes, Store, any_of, terms
+from aded_edge.store import Memory, Notes, Store, shared, terms
 
 _SEARCH_LIMIT = 12
 """The most hits of each kind that are considered."""
@@ -113,17 +112,16 @@ def recall(
         StoreError: the store cannot be read.
     """
     words = terms(question)
-    query = any_of(words)
     store = searched.store
     found: list[Recalled] = []
     for notes in (*searched.attached, *([store.notes] if store else ())):
         found += [
             Recalled("file", passage.text, f"{passage.path}:{passage.line}", "", 0)
-            for passage in notes.match(query, _SEARCH_LIMIT)
+            for passage in notes.match(words, _SEARCH_LIMIT)
         ]
     if store is not None:
-        found += [_recalled(memory, 0) for memory in store.memories.match(query, _SEARCH_LIMIT)]
-        for hit in store.conversations.match(query, _SEARCH_LIMIT, searched.conversation):
+        found += [_recalled(memory, 0) for memory in store.memories.match(words, _SEARCH_LIMIT)]
+        for hit in store.conversations.match(words, _SEARCH_LIMIT, searched.conversation):
             whole = size(hit.content) <= budget // _WHOLE_MESSAGE
             text = " ".join((hit.content if whole else hit.snippet).split())
             found.append(Recalled("conversation", text, hit.title, hit.created, 0))
@@ -136,7 +134,7 @@ def _fitting(
     needed = min(_LEAST_SHARED, len(words))
     fitting = []
     for item in found:
-        if item.text in known or shared(words, item.text) < needed:
+        if item.text in known or shared(words, item.text, _STEM) < needed:
             continue
         tokens = size(str(item))
         if tokens <= budget:
@@ -164,8 +162,8 @@ def cited(answer: str, question: str, recalled: Iterable[Recalled]) -> tuple[str
         question: the user's question.
         recalled: the texts that were given with the question.
     """
-    said = terms(answer, len(answer))
-    asked = {word[:_STEM] for word in terms(question, len(question))}
+    said = terms(answer)
+    asked = {word[:_STEM] for word in terms(question)}
     own = [word for word in said if word[:_STEM] not in asked]
     sources = dict.fromkeys(
         item.where
@@ -176,13 +174,7 @@ def cited(answer: str, question: str, recalled: Iterable[Recalled]) -> tuple[str
 
 
 def _drawn(said: Sequence[str], own: Sequence[str], text: str) -> bool:
-    return shared(said, text) >= _CITED and shared(own, text) > 0
-
-
-def shared(words: Iterable[str], text: str) -> int:
-    """Count the words of which a text contains some form (the same first _STEM letters)."""
-    stems = {word[:_STEM] for word in re.findall(r"\w+", text.lower())}
-    return sum(word[:_STEM] in stems for word in words)
+    return shared(said, text, _STEM) >= _CITED and shared(own, text, _STEM) > 0
 
 
 def _name(where: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from .answer_totals import AnswerTotals
 from .conversations import EVERY_MESSAGE, Conversation, Conversations, Hit, Message, title_of
-from .full_text import all_of, any_of, terms
+from .full_text import shared, terms
 from .memories import Memories, Memory
 from .notes import Document, Notes, Passage
 from .part import LearnedText, Part
@@ -39,9 +39,8 @@ __all__ = [
     "Proof",
     "Store",
     "WarnOnce",
-    "all_of",
-    "any_of",
     "default_store_path",
+    "shared",
     "terms",
     "title_of",
 ]

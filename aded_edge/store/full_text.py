@@ -1,58 +1,152 @@
-"""Queries for SQLite's full-text search (FTS5), made from what people type.
+"""Queries for SQLite's full-text search (FTS5), and excerpts of what they found.
 
-Knows FTS5's query syntax and which words carry no meaning. Does not know what is searched.
+Knows FTS5's query syntax, beginnings and forms of words, and which words of a question carry
+meaning. Does not know what is searched. A phrase is one or more tokens with spaces between.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 
-_WORD = re.compile(r"\w+")
+from .stop_words import parts_between, stop_words
+from .tokens import folded_with_places, phrases, tokens, unspaced
 
 MOST_TERMS = 12
-"""The most words of a question that are searched for."""
+"""The most words of a question that are searched for: the rarest."""
 
-# Stop words: almost every text contains them, so they match everything and rank nothing.
-_STOP_WORDS = frozenset(
-    """
-    a about after again all also always am an and any are aren as at be because been before
-    being between both but by can cannot could did do does doing don done down each even every
-    few first for from get give go good got had has have having he hello help her here him his
-    how i if in into is isn it its just know let like ll look made make many may me mean might
-    more most much must my need no not now of off on one only or other our out over own please
-    put re really right s said same say see she should so some something such sure t tell than
-    thank thanks that the their them then there these they thing think this those through time
-    to too try under until up us use used using ve very want was way we well were what when
-    where which while who why will with would write yes yet you your
-    """.split()  # noqa: SIM905  (a list of this many literals would fill four screens)
+EXCERPT = 160
+"""Length of an excerpt, in characters."""
+
+_SHORT = 3
+"""A shorter word matches only as a whole, unless it may be unfinished: it begins too many."""
+
+_SMALL_TALK = 3
+"""A question of stop words alone is searched for as it stands if it has this many words."""
+
+_GRAM = 2
+_ALPHABETIC = re.compile("[\u0e00-\u109f\u1780-\u17ff]")  # Thai, Lao, Burmese, Khmer
+_ALPHABETIC_GRAM = 3
+_ENDINGS = (
+    (re.compile("(.{2,})ies$"), r"\1"),
+    (re.compile("(.*(?:ch|sh|x|z|ss))es$"), r"\1"),
+    (re.compile("(.{3,}[^su])s$"), r"\1"),
+    (re.compile("(.{2,})([^aeiouls])\\2(?:ing|ed|er)$"), r"\1\2"),
+    (re.compile("(.{4,})(?:ness|ment|ation|ion|ly)$"), r"\1"),
+    (re.compile("([a-z]*[aeiouy][a-z]+)(?:ing|(?<!e)ed)$"), r"\1"),
 )
 
 
-def terms(text: str, most: int = MOST_TERMS) -> list[str]:
-    """The distinct words of a text that are no stop words, in lower case.
+def all_of(words: Sequence[str]) -> str:
+    """A query for texts that contain every phrase, also as the beginning or another form.
 
-    Args:
-        text: any text.
-        most: the most words to return; later ones are dropped.
+    The last one may be unfinished, however short. "" without words.
     """
-    words = dict.fromkeys(word.lower() for word in _WORD.findall(text))
-    return [word for word in words if len(word) > 1 and word not in _STOP_WORDS][:most]
-
-
-def all_of(text: str) -> str:
-    """A query for texts that contain every word of this text; "" if it has no words.
-
-    The last word also matches as the beginning of a longer one, because it may not be typed out.
-    """
-    words = _WORD.findall(text)
-    return " ".join(map(_quoted, words)) + "*" if words else ""
+    return " AND ".join(
+        _forms(word, word == words[-1] or len(word) >= _SHORT) for word in words
+    )
 
 
 def any_of(words: Iterable[str]) -> str:
-    """A query for texts that contain at least one of the words; "" without words."""
-    return " OR ".join(map(_quoted, words))
+    """A query for texts that contain at least one of the phrases; "" without words."""
+    return " OR ".join(_forms(word, len(word) >= _SHORT) for word in words)
 
 
-def _quoted(word: str) -> str:
-    return f'"{word}"'  # matches of _WORD contain no quotation mark
+def terms(text: str) -> list[str]:
+    """The distinct phrases of a text that carry meaning, in its order.
+
+    They are words without the stop words of the text's language, pairs of letters in scripts
+    without spaces, and words with symbols ("c + +"). Stop words alone are one phrase, as long as
+    they are not small talk ("how are you" is not told apart; "yes please" is).
+    """
+    words = tokens(text)
+    stops = stop_words(words)
+    found: dict[str, None] = {}
+    for phrase in phrases(text):
+        for is_unspaced, run in groupby(phrase.split(), unspaced):
+            pieces = list(run)
+            found |= dict.fromkeys(_grams(pieces) if is_unspaced else _telling(pieces, stops))
+    if not found and len(set(words)) >= _SMALL_TALK:
+        return [" ".join(words)]
+    return list(found)
+
+
+def shared(words: Iterable[str], text: str, stem: int) -> int:
+    """Count the phrases of which a text contains some form (words: the same first letters).
+
+    Args:
+        words: from `terms`.
+        text: any text.
+        stem: two words count as forms of one word if they agree in this many first letters.
+    """
+    there = tokens(text)
+    stems, joined = {token[:stem] for token in there}, f" {' '.join(there)} "
+    return sum(f" {word} " in joined if " " in word else word[:stem] in stems for word in words)
+
+
+def excerpt(text: str, words: Sequence[str]) -> str:
+    """The part of a text that holds the most of the phrases, in one line."""
+    if len(text) > EXCERPT:
+        folded, places = folded_with_places(text)
+        beginnings = "|".join(re.escape(_stem(word)) for word in words) or "$"
+        hits = [(m.start(), m[0]) for m in re.finditer(rf"(?<!\S)(?:{beginnings})", folded)]
+        best = max(range(min(len(hits), 200)), key=lambda i: _held(hits[i : i + 40], places), default=-1)
+        start = max(places[hits[best][0]] - EXCERPT // 4, 0) if best >= 0 else 0
+        text = _cut(text, start)
+    return " ".join(text.split())
+
+
+def _held(hits: Sequence[tuple[int, str]], places: Sequence[int]) -> int:
+    end = places[hits[0][0]] + EXCERPT * 3 // 4
+    return len({word for at, word in hits if places[at] < end})
+
+
+def _cut(text: str, start: int) -> str:
+    end = min(start + EXCERPT, len(text))
+    while start and start > end - EXCERPT - 20 and not text[start - 1].isspace():
+        start -= 1
+    while end < len(text) and end < start + EXCERPT + 40 and not text[end].isspace():
+        end += 1
+    return ("… " if start else "") + text[start:end] + (" …" if end < len(text) else "")
+
+
+def _telling(run: Sequence[str], stops: frozenset[str]) -> list[str]:
+    if any(not token.isalnum() and len(token) == 1 for token in run):
+        if len(run) > 1:
+            return [" ".join(run), *(t for t in run if len(t) > 1 and t not in stops)]
+        return [token for token in run if not token.isascii()]
+    return [token for token in run if len(token) > 1 and token not in stops]
+
+
+def _grams(run: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for part in parts_between(" ".join(run)):
+        letters = part.split()
+        size = _ALPHABETIC_GRAM if _ALPHABETIC.match(letters[0]) else _GRAM
+        size = min(size, len(letters))
+        found += [" ".join(letters[i : i + size]) for i in range(len(letters) - size + 1)]
+    return found
+
+
+def _forms(phrase: str, begun: bool) -> str:
+    if not begun:
+        return f'"{phrase}"'
+    stem = _stem(phrase)
+    forms = [f'"{phrase}"', f'"{stem}" *']
+    if stem.endswith("y") and len(stem) > _SHORT:
+        forms.append(f'"{stem[:-1]}i" *')
+    elif stem.endswith("i") and len(stem) > _SHORT and stem != phrase:
+        forms.append(f'"{stem[:-1]}y" *')
+    return f"({' OR '.join(forms)})"
+
+
+def _stem(phrase: str) -> str:
+    before, space, word = phrase.rpartition(" ")
+    if not word.isascii() or not word.isalpha():
+        return phrase
+    for ending, rest in _ENDINGS:
+        if ending.fullmatch(word):
+            shorter = ending.sub(rest, word)
+            return before + space + shorter + ("i" if word.endswith("ies") else "")
+    return phrase
