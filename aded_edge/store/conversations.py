@@ -28,6 +28,7 @@ RANKED = 2000
 """A query that matches more messages than this is not ranked by relevance; the newest matches
 are returned. Ranking reads every match, which is slow for a word that most messages contain."""
 
+
 @dataclass(frozen=True)
 class Message:
     """One message of a conversation.
@@ -262,7 +263,10 @@ def storable(text: str) -> str:
 
 
 def _hits(rows: Iterable[Sequence[Any]], words: Sequence[str]) -> list[Hit]:
-    return [Hit(*row[:4], excerpt(row[3], words), row[4]) for row in rows]
+    return [
+        Hit(number, title, role, content, excerpt(content, words), created)
+        for number, title, role, content, created in rows
+    ]
 
 
 def _row(conversation: int, message: Message) -> tuple[object, ...]:

@@ -43,9 +43,7 @@ def all_of(words: Sequence[str]) -> str:
 
     The last one may be unfinished, however short. "" without words.
     """
-    return " AND ".join(
-        _forms(word, word == words[-1] or len(word) >= _SHORT) for word in words
-    )
+    return " AND ".join(_forms(word, word == words[-1] or len(word) >= _SHORT) for word in words)
 
 
 def any_of(words: Iterable[str]) -> str:
@@ -91,7 +89,9 @@ def excerpt(text: str, words: Sequence[str]) -> str:
         folded, places = folded_with_places(text)
         beginnings = "|".join(re.escape(_stem(word)) for word in words) or "$"
         hits = [(m.start(), m[0]) for m in re.finditer(rf"(?<!\S)(?:{beginnings})", folded)]
-        best = max(range(min(len(hits), 200)), key=lambda i: _held(hits[i : i + 40], places), default=-1)
+        best = max(
+            range(min(len(hits), 200)), key=lambda i: _held(hits[i : i + 40], places), default=-1
+        )
         start = max(places[hits[best][0]] - EXCERPT // 4, 0) if best >= 0 else 0
         text = _cut(text, start)
     return " ".join(text.split())

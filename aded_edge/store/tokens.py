@@ -39,8 +39,8 @@ _INVISIBLE = re.compile(
 )
 # Letters that NFKD and case folding leave apart although people type one for the other.
 _SAME = str.maketrans({
-    **{"ı": "i", "ł": "l", "ø": "o", "đ": "d", "ħ": "h", "æ": "ae", "œ": "oe", "\u0345": "ι"},
-    **{"ى": "ي", "ی": "ي", "ک": "ك", "ة": "ه"},
+    "ı": "i", "ł": "l", "ø": "o", "đ": "d", "ħ": "h", "æ": "ae", "œ": "oe", "\u0345": "ι",
+    "ى": "ي", "ی": "ي", "ک": "ك", "ة": "ه",
 })  # fmt: skip
 
 _TOKEN = re.compile(rf"[{_LATIN}]+|[{_UNSPACED}\u3099\u309a]+|[^\s{_LATIN}{_UNSPACED}]+")
@@ -117,7 +117,7 @@ def _joined(before: str, token: str) -> bool:
     return _TOKEN.fullmatch(before[-1] + token) is not None
 
 
-def _folded(character: str) -> str:
+def _folded(character: str) -> str:  # noqa: PLR0911  (one rule after the other)
     category = unicodedata.category(character)
     if _INVISIBLE.match(character) or category == "Cf":
         return ""

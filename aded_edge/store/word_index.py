@@ -32,12 +32,10 @@ def fill(conn: sqlite3.Connection, table: str, column: str) -> None:
 
 
 def rarest(conn: sqlite3.Connection, table: str, words: Sequence[str]) -> list[str]:
-    """Of some phrases those that are worth a search: at most MOST_TERMS that occur, rarest first."""
+    """Of some phrases those that are searched for: at most MOST_TERMS, the rarest that occur."""
     if len(words) <= MOST_TERMS:
         return list(words)
-    count = (
-        f"SELECT count(*) FROM (SELECT 1 FROM {table}_fts WHERE {table}_fts MATCH ? LIMIT {_COUNTED})"
-    )
+    count = f"SELECT count(*) FROM (SELECT 1 FROM {table}_fts WHERE {table}_fts MATCH ? LIMIT {_COUNTED})"
     counts = {
         word: int(conn.execute(count, (any_of([word]),)).fetchone()[0])
         for word in sorted(words, key=len, reverse=True)[:_MOST_COUNTED]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from aded_edge.assistant.recall import Recalled, Searched, cited, given, recall, shared, standing
-from aded_edge.store import Conversation, Document, Memory, Message, Store
+from aded_edge.assistant.recall import Recalled, Searched, cited, given, recall, standing
+from aded_edge.store import Conversation, Document, Memory, Message, Store, shared
 
 
 def size(text):
@@ -82,6 +82,6 @@ def test_an_answer_cites_what_it_drew_on():
 
 
 def test_forms_of_a_word_agree():
-    assert shared(["measured", "tide"], "measuring the tides") == 1
-    assert shared(["closing"], "it closed") == 0
-    assert shared(["closing"], "it closing") == 1
+    assert shared(["measured", "tide"], "measuring the tides", 5) == 1
+    assert shared(["closing"], "it closed", 5) == 0
+    assert shared(["closing"], "it closing", 5) == 1

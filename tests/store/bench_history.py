@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aded_edge.store import Conversation, Message, Store, any_of, terms
+from aded_edge.store import Conversation, Message, Store, terms
 
 TURNS = 5
 WORDS = 60
@@ -38,7 +38,7 @@ def main() -> None:
             for words in ("w9999q", "w500q", "w20q w50q", "w5q", "w1q"):
                 found = len(said.search(words))
                 print(f"search {words!r}: {timed(lambda: said.search(words)):.1f} ms ({found})")  # noqa: B023
-            query = any_of(terms("w30q w300q w3000q w7000q w12000q"))
+            query = terms("w30q w300q w3000q w7000q w12000q")
             print(f"recall of 5 words: {timed(lambda: said.match(query, 12)):.1f} ms")
         command = [sys.executable, "-m", "aded_edge", "history", "list", "--store", str(path)]
         took = timed(lambda: subprocess.run(command, check=True, capture_output=True), 5)
