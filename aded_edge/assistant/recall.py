@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from aded_edge.store import Memory, Notes, Store, shared, terms
+from aded_edge.store import Memory, Notes, Store, shared, terms, words_in
 
 _SEARCH_LIMIT = 12
 """The most hits of each kind that are considered."""
@@ -131,7 +131,7 @@ def recall(
 def _fitting(
     found: Sequence[Recalled], words: Sequence[str], size: Size, budget: int, known: str
 ) -> list[Recalled]:
-    needed = min(_LEAST_SHARED, len(words))
+    needed = min(_LEAST_SHARED, words_in(words))
     fitting = []
     for item in found:
         if item.text in known or shared(words, item.text, _STEM) < needed:

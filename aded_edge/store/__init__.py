@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from .answer_totals import AnswerTotals
 from .conversations import EVERY_MESSAGE, Conversation, Conversations, Hit, Message, title_of
-from .full_text import shared, terms
+from .full_text import shared, terms, words_in
 from .memories import Memories, Memory
 from .notes import Document, Notes, Passage
 from .part import LearnedText, Part
@@ -43,4 +43,5 @@ __all__ = [
     "shared",
     "terms",
     "title_of",
+    "words_in",
 ]

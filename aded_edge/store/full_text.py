@@ -7,14 +7,12 @@ meaning. Does not know what is searched. A phrase is one or more tokens with spa
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby, islice
 
 from .stop_words import parts_between, stop_words
-from .tokens import folded_with_places, phrases, tokens, unspaced
-
-MOST_TERMS = 12
-"""The most words of a question that are searched for: the rarest."""
+from .tokens import located, phrases, tokens, unspaced
 
 EXCERPT = 160
 """Length of an excerpt, in characters."""
@@ -22,12 +20,20 @@ EXCERPT = 160
 _SHORT = 3
 """A shorter word matches only as a whole, unless it may be unfinished: it begins too many."""
 
-_SMALL_TALK = 3
-"""A question of stop words alone is searched for as it stands if it has this many words."""
+_SMALL_TALK = 4
+"""A question of stop words alone is searched for as it stands if it has this many different words;
+fewer are small talk ("how are you")."""
 
+_MOST_HITS = 200
+"""The most places of a text that an excerpt is chosen from."""
+
+# Letters that are searched for together in scripts without spaces. The letters of an alphabet say
+# less than those of Han, kana and Hangul.
 _GRAM = 2
 _ALPHABETIC = re.compile("[\u0e00-\u109f\u1780-\u17ff]")  # Thai, Lao, Burmese, Khmer
 _ALPHABETIC_GRAM = 3
+# English endings, and what is left of the word. As its beginning is searched for, this may be cut
+# short, and the forms of other languages that only add an ending are found as well.
 _ENDINGS = (
     (re.compile("(.{2,})ies$"), r"\1"),
     (re.compile("(.*(?:ch|sh|x|z|ss))es$"), r"\1"),
@@ -56,7 +62,7 @@ def terms(text: str) -> list[str]:
 
     They are words without the stop words of the text's language, pairs of letters in scripts
     without spaces, and words with symbols ("c + +"). Stop words alone are one phrase, as long as
-    they are not small talk ("how are you" is not told apart; "yes please" is).
+    they are no small talk.
     """
     words = tokens(text)
     stops = stop_words(words)
@@ -83,23 +89,36 @@ def shared(words: Iterable[str], text: str, stem: int) -> int:
     return sum(f" {word} " in joined if " " in word else word[:stem] in stems for word in words)
 
 
+def words_in(found: Sequence[str]) -> int:
+    """About how many words these phrases of `terms` stand for: overlapping pairs share letters."""
+    pairs = sum(unspaced(phrase[0]) for phrase in found)
+    return len(found) - pairs + (pairs + 1) // 2
+
+
 def excerpt(text: str, words: Sequence[str]) -> str:
     """The part of a text that holds the most of the phrases, in one line."""
     if len(text) > EXCERPT:
-        folded, places = folded_with_places(text)
-        beginnings = "|".join(re.escape(_stem(word)) for word in words) or "$"
-        hits = [(m.start(), m[0]) for m in re.finditer(rf"(?<!\S)(?:{beginnings})", folded)]
-        best = max(
-            range(min(len(hits), 200)), key=lambda i: _held(hits[i : i + 40], places), default=-1
-        )
-        start = max(places[hits[best][0]] - EXCERPT // 4, 0) if best >= 0 else 0
-        text = _cut(text, start)
+        start, end = _best(text, words), len(text)
+        text = _cut(text, max(min(start - EXCERPT // 4, end - EXCERPT), 0))
     return " ".join(text.split())
 
 
-def _held(hits: Sequence[tuple[int, str]], places: Sequence[int]) -> int:
-    end = places[hits[0][0]] + EXCERPT * 3 // 4
-    return len({word for at, word in hits if places[at] < end})
+def _best(text: str, words: Sequence[str]) -> int:
+    # The place of the first of the words that stand closest together.
+    found = located(text)
+    joined = " ".join(token for token, _ in found)
+    begins = list(accumulate((len(token) + 1 for token, _ in found), initial=0))
+    pattern = "|".join(re.escape(_stem(word)) for word in words) or "$"
+    hits = [
+        (found[bisect(begins, hit.start()) - 1][1], hit[0])
+        for hit in islice(re.finditer(rf"(?<!\S)(?:{pattern})", joined), _MOST_HITS)
+        if hit[0]
+    ]
+    held = [
+        len({word for at, word in hits[i:] if at < place + EXCERPT * 3 // 4})
+        for i, (place, _) in enumerate(hits)
+    ]
+    return hits[held.index(max(held))][0] if hits else 0
 
 
 def _cut(text: str, start: int) -> str:
@@ -112,11 +131,11 @@ def _cut(text: str, start: int) -> str:
 
 
 def _telling(run: Sequence[str], stops: frozenset[str]) -> list[str]:
-    if any(not token.isalnum() and len(token) == 1 for token in run):
-        if len(run) > 1:
-            return [" ".join(run), *(t for t in run if len(t) > 1 and t not in stops)]
-        return [token for token in run if not token.isascii()]
-    return [token for token in run if len(token) > 1 and token not in stops]
+    symbols = [token for token in run if len(token) == 1 and not token.isalnum()]
+    words = [token for token in run if len(token) > 1 and token not in stops]
+    if len(symbols) == len(run):
+        return [symbol for symbol in symbols if not symbol.isascii()]
+    return [" ".join(run), *words] if symbols else words
 
 
 def _grams(run: Sequence[str]) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 
 SYMBOLS = "#$%&+<=>@|~"
 """The ASCII characters that are tokens of their own; all other ASCII punctuation separates."""
@@ -42,6 +41,9 @@ _SAME = str.maketrans({
     "ı": "i", "ł": "l", "ø": "o", "đ": "d", "ħ": "h", "æ": "ae", "œ": "oe", "\u0345": "ι",
     "ى": "ي", "ی": "ي", "ک": "ك", "ة": "ه",
 })  # fmt: skip
+
+_LONG = 40
+"""A longer run without spaces is taken for several words, or for a script without spaces."""
 
 _TOKEN = re.compile(rf"[{_LATIN}]+|[{_UNSPACED}\u3099\u309a]+|[^\s{_LATIN}{_UNSPACED}]+")
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
@@ -89,32 +91,21 @@ def unspaced(token: str) -> bool:
     return _IS_UNSPACED.match(token) is not None
 
 
-def folded_with_places(text: str) -> tuple[str, list[int]]:
-    """The tokens of a text as `indexed` joins them, and the place in the text of each character."""
-    parts: list[str] = []
-    places: list[int] = []
-    end = 0
-    for at, piece in _pieces(text):
-        found = _TOKEN.findall(piece)
-        begins_anew = not parts or piece[:1] == " " or end != at
-        for i, token in enumerate(found):
-            if parts and (i or begins_anew or not _joined(parts[-1], token)):
-                parts.append(" ")
-                places.append(at)
-            parts.append(token)
-            places += [at] * len(token)
-        end = at + 1 if found or not piece else -1
-        if piece.endswith(" "):
-            end = -1
-    return "".join(parts), places
+def located(text: str) -> list[tuple[str, int]]:
+    """The tokens of a text, each with the place in the text of its word.
 
-
-def _pieces(text: str) -> Iterator[tuple[int, str]]:
-    return ((at, fold(character)) for at, character in enumerate(text))
-
-
-def _joined(before: str, token: str) -> bool:
-    return _TOKEN.fullmatch(before[-1] + token) is not None
+    In a long run without spaces it is the place of the token itself.
+    """
+    found: list[tuple[str, int]] = []
+    for word in re.finditer(r"\S+", text):
+        if len(word[0]) <= _LONG:
+            found += [(token, word.start()) for token in tokens(word[0])]
+            continue
+        # Folded one by one, so that it is known what each character became.
+        folded = [fold(character) for character in word[0]]
+        places = [word.start() + i for i, piece in enumerate(folded) for _ in piece]
+        found += [(m[0], places[m.start()]) for m in _TOKEN.finditer("".join(folded))]
+    return found
 
 
 def _folded(character: str) -> str:  # noqa: PLR0911  (one rule after the other)

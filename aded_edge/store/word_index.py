@@ -9,13 +9,22 @@ scripts without spaces nor all forms of a letter. Triggers remove rows; `fill` a
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect
 from collections.abc import Sequence
+from itertools import accumulate
 
-from .full_text import MOST_TERMS, any_of
+from .full_text import any_of
 from .tokens import indexed
 
+MOST_TERMS = 12
+"""So many words of a question are searched for, and more as long as they are rare."""
+
 _COUNTED = 500
-"""Texts are counted up to this number: a word in more of them is common."""
+"""Texts that hold a word are counted up to this number."""
+
+_MOST_FOUND = 2000
+"""Texts that all words of a question may find together, if it has more than MOST_TERMS. Each is
+ranked, which takes time."""
 
 _MOST_COUNTED = 1000
 """The most words of a question that are counted; of a longer one, the longest words."""
@@ -32,13 +41,14 @@ def fill(conn: sqlite3.Connection, table: str, column: str) -> None:
 
 
 def rarest(conn: sqlite3.Connection, table: str, words: Sequence[str]) -> list[str]:
-    """Of some phrases those that are searched for: at most MOST_TERMS, the rarest that occur."""
+    """Of some phrases those that are searched for: all if they are few, else the rarest."""
     if len(words) <= MOST_TERMS:
         return list(words)
-    count = f"SELECT count(*) FROM (SELECT 1 FROM {table}_fts WHERE {table}_fts MATCH ? LIMIT {_COUNTED})"
+    found = f"SELECT 1 FROM {table}_fts WHERE {table}_fts MATCH ? LIMIT {_COUNTED}"
     counts = {
-        word: int(conn.execute(count, (any_of([word]),)).fetchone()[0])
+        word: int(conn.execute(f"SELECT count(*) FROM ({found})", (any_of([word]),)).fetchone()[0])
         for word in sorted(words, key=len, reverse=True)[:_MOST_COUNTED]
     }
-    there = [word for word in words if counts.get(word)]
-    return sorted(there, key=lambda word: counts[word])[:MOST_TERMS]
+    there = sorted((word for word in words if counts.get(word)), key=lambda word: counts[word])
+    totals = list(accumulate(counts[word] for word in there))
+    return there[: max(MOST_TERMS, bisect(totals, _MOST_FOUND))]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aded_edge.store import Conversation, Document, Message, Store, terms
-from aded_edge.store.tokens import indexed, tokens
+from aded_edge.store.tokens import indexed, located, tokens
 from tests.store.test_migrations import made_by
 
 FOUND = [
@@ -73,6 +73,8 @@ def test_every_character_is_the_same_in_every_form() -> None:
             unicodedata.normalize("NFC", character),
             unicodedata.normalize("NFKD", character),
         )
+        long = f"{'a' * 50}{character}b"
+        assert " ".join(token for token, _ in located(long)) == indexed(long), hex(code)
         assert {indexed(form) for form in forms} == {indexed(character)}, hex(code)
 
 
@@ -95,8 +97,9 @@ def test_a_decisive_word_behind_many_others_is_searched_for(store: Store) -> Non
     kept = store.memories.add("the xylophone teacher is Ms Abernathy")
     for number in range(20):
         store.memories.add(f"word{number} of many")
-    question = " ".join(f"word{number}" for number in range(20)) + " xylophone"
-    assert kept in store.memories.match(terms(question), 12)
+        store.memories.add(f"word{number} of others")
+    question = " ".join(f"word{number}" for number in range(20)) + " xylophone teacher"
+    assert store.memories.match(terms(question), 12)[0] == kept
 
 
 def test_an_excerpt_shows_the_words_of_a_long_text(store: Store) -> None:
@@ -105,6 +108,7 @@ def test_an_excerpt_shows_the_words_of_a_long_text(store: Store) -> None:
     snippet = store.conversations.search("strasse")[0].snippet
     assert "Straße nach Köln" in snippet
     assert len(snippet) < 250
+    assert snippet.startswith("… ")
 
 
 def test_stop_words_are_those_of_the_language_of_the_question() -> None:
