@@ -12,16 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from aded_edge.store import Memory, Notes, Store, shared, terms, words_in
+from aded_edge.store import STEM, Memory, Notes, Store, shared, terms, words_in
 
 _SEARCH_LIMIT = 12
 """The most hits of each kind that are considered."""
 
 _LEAST_SHARED = 2
 """Words that a text must share with the question, or all of them if the question has fewer."""
-
-_STEM = 5
-"""Two words count as forms of one word if they agree in this many first letters."""
 
 _CITED = 3
 """Words that an answer must share with a passage to count as drawn from it."""
@@ -134,7 +131,7 @@ def _fitting(
     needed = min(_LEAST_SHARED, words_in(words))
     fitting = []
     for item in found:
-        if item.text in known or shared(words, item.text, _STEM) < needed:
+        if item.text in known or shared(words, item.text) < needed:
             continue
         tokens = size(str(item))
         if tokens <= budget:
@@ -163,8 +160,8 @@ def cited(answer: str, question: str, recalled: Iterable[Recalled]) -> tuple[str
         recalled: the texts that were given with the question.
     """
     said = terms(answer)
-    asked = {word[:_STEM] for word in terms(question)}
-    own = [word for word in said if word[:_STEM] not in asked]
+    asked = {word[:STEM] for word in terms(question)}
+    own = [word for word in said if word[:STEM] not in asked]
     sources = dict.fromkeys(
         item.where
         for item in recalled
@@ -174,7 +171,7 @@ def cited(answer: str, question: str, recalled: Iterable[Recalled]) -> tuple[str
 
 
 def _drawn(said: Sequence[str], own: Sequence[str], text: str) -> bool:
-    return shared(said, text, _STEM) >= _CITED and shared(own, text, _STEM) > 0
+    return shared(said, text) >= _CITED and shared(own, text) > 0
 
 
 def _name(where: str) -> str:

@@ -14,6 +14,9 @@ from itertools import accumulate, groupby, islice
 from .stop_words import parts_between, stop_words
 from .tokens import located, phrases, tokens, unspaced
 
+STEM = 5
+"""Two words count as forms of one word if they agree in this many first letters."""
+
 EXCERPT = 160
 """Length of an excerpt, in characters."""
 
@@ -76,17 +79,11 @@ def terms(text: str) -> list[str]:
     return list(found)
 
 
-def shared(words: Iterable[str], text: str, stem: int) -> int:
-    """Count the phrases of which a text contains some form (words: the same first letters).
-
-    Args:
-        words: from `terms`.
-        text: any text.
-        stem: two words count as forms of one word if they agree in this many first letters.
-    """
+def shared(words: Iterable[str], text: str) -> int:
+    """Count the phrases of `terms` that a text contains (words: the same first STEM letters)."""
     there = tokens(text)
-    stems, joined = {token[:stem] for token in there}, f" {' '.join(there)} "
-    return sum(f" {word} " in joined if " " in word else word[:stem] in stems for word in words)
+    stems, joined = {token[:STEM] for token in there}, f" {' '.join(there)} "
+    return sum(f" {word} " in joined if " " in word else word[:STEM] in stems for word in words)
 
 
 def words_in(found: Sequence[str]) -> int:

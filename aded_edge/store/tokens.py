@@ -116,9 +116,9 @@ def _folded(character: str) -> str:  # noqa: PLR0911  (one rule after the other)
         return ""
     if (digit := unicodedata.decimal(character, None)) is not None:
         return str(digit)
-    if character in SYMBOLS or (category[0] == "S" and character not in "`^" and category != "Sk"):
-        return f" {character} "
-    if "\U0001f3fb" <= character <= "\U0001f3ff":  # colours of skin
+    # A character that this Python does not know is most likely a new emoji.
+    symbol = category in {"Sm", "Sc", "So", "Co", "Cn"} or "\U0001f3fb" <= character <= "\U0001f3ff"
+    if character in SYMBOLS or symbol:
         return f" {character} "
     if category[0] in "PSZC":
         return " "

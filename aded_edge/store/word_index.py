@@ -36,7 +36,7 @@ def fill(conn: sqlite3.Connection, table: str, column: str) -> None:
     new = conn.execute(f"SELECT id, {column} FROM {table} WHERE id > ?", row or (-1,))
     conn.executemany(
         f"INSERT INTO {table}_fts(rowid, {column}) VALUES (?, ?)",
-        ((number, indexed(text)) for number, text in new.fetchall()),
+        ((number, indexed(text)) for number, text in new),
     )
 
 

@@ -59,7 +59,9 @@ def test_every_form_of_every_word_finds_its_text(words: list[str], data: st.Data
         word = data.draw(st.sampled_from(words)).encode("utf-8", "replace").decode()
         form = data.draw(st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
         case = data.draw(st.sampled_from([str.upper, str.lower, str.casefold]))
-        for query in (word, unicodedata.normalize(form, word), case(word)):
+        formed = unicodedata.normalize(form, word)
+        begun = formed[: data.draw(st.integers(1, len(formed)))]
+        for query in (word, formed, case(word), begun):
             if tokens(query):
                 assert store.conversations.search(query), query
 
@@ -91,6 +93,16 @@ def test_an_older_store_is_searched(path: Path) -> None:
     with Store.open(path) as store:
         assert len(store.conversations.search("代码")) == 1
         assert len(store.memories.match(["happiness"], 9)) == 1
+
+
+def test_deleted_words_leave_the_index(store: Store, path: Path) -> None:
+    kept = store.conversations.add(Conversation(0, "u", "t", "m"), [Message("user", "Xyzzy 秘密")])
+    memory = store.memories.add("plugh")
+    store.conversations.delete(kept)
+    store.memories.remove(memory.id)
+    store.close()
+    everything = b"".join(file.read_bytes() for file in path.parent.iterdir()).lower()
+    assert [word for word in ("xyzzy", "秘", "plugh") if word.encode() in everything] == []
 
 
 def test_a_decisive_word_behind_many_others_is_searched_for(store: Store) -> None:
