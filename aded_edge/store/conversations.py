@@ -189,7 +189,7 @@ class Conversations:
         with self._file.reading() as conn:
             if not words:
                 values: dict[str, object] = {"text": text.strip(), "limit": limit}
-                return _hits(conn.execute(_LITERAL, values), words)
+                return _hits(conn.execute(_LITERAL, values), [text.strip()])
             query = all_of(words)
             (many,) = conn.execute(_MANY, (query,)).fetchone()
             values = {"query": query, "exclude": 0, "limit": limit}

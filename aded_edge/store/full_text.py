@@ -27,7 +27,7 @@ _SMALL_TALK = 4
 """A question of stop words alone is searched for as it stands if it has this many different words;
 fewer are small talk ("how are you")."""
 
-_MOST_HITS = 200
+_MOST_HITS = 50
 """The most places of a text that an excerpt is chosen from."""
 
 # Letters that are searched for together in scripts without spaces. The letters of an alphabet say
@@ -115,7 +115,9 @@ def _best(text: str, words: Sequence[str]) -> int:
         len({word for at, word in hits[i:] if at < place + EXCERPT * 3 // 4})
         for i, (place, _) in enumerate(hits)
     ]
-    return hits[held.index(max(held))][0] if hits else 0
+    if not hits:  # punctuation, which was searched for as it is
+        return max(text.find(words[0]) if words else 0, 0)
+    return hits[held.index(max(held))][0]
 
 
 def _cut(text: str, start: int) -> str:

@@ -121,6 +121,8 @@ def test_an_excerpt_shows_the_words_of_a_long_text(store: Store) -> None:
     assert "Straße nach Köln" in snippet
     assert len(snippet) < 250
     assert snippet.startswith("… ")
+    store.conversations.add(Conversation(0, "v", "t", "m"), [Message("user", f"{text} :-) {text}")])
+    assert ":-)" in store.conversations.search(":-)")[0].snippet
 
 
 def test_stop_words_are_those_of_the_language_of_the_question() -> None:
