@@ -23,10 +23,6 @@ EXCERPT = 160
 _SHORT = 3
 """A shorter word matches only as a whole, unless it may be unfinished: it begins too many."""
 
-_SMALL_TALK = 4
-"""A question of stop words alone is searched for as it stands if it has this many different words;
-fewer are small talk ("how are you")."""
-
 _MOST_HITS = 50
 """The most places of a text that an excerpt is chosen from."""
 
@@ -64,18 +60,15 @@ def terms(text: str) -> list[str]:
     """The distinct phrases of a text that carry meaning, in its order.
 
     They are words without the stop words of the text's language, pairs of letters in scripts
-    without spaces, and words with symbols ("c + +"). Stop words alone are one phrase, as long as
-    they are no small talk.
+    without spaces, and words with symbols ("c + +"). Stop words alone are none: they are small
+    talk ("how are you").
     """
-    words = tokens(text)
-    stops = stop_words(words)
+    stops = stop_words(tokens(text))
     found: dict[str, None] = {}
     for phrase in phrases(text):
         for is_unspaced, run in groupby(phrase.split(), unspaced):
             pieces = list(run)
             found |= dict.fromkeys(_grams(pieces) if is_unspaced else _telling(pieces, stops))
-    if not found and len(set(words)) >= _SMALL_TALK:
-        return [" ".join(words)]
     return list(found)
 
 
