@@ -9,20 +9,16 @@ Knows the searches of the store and the sizes of texts. Does not know how the mo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from aded_edge.store import Memory, Notes, Store, any_of, terms
+from aded_edge.store import STEM, Memory, Notes, Store, shared, terms, words_in
 
 _SEARCH_LIMIT = 12
 """The most hits of each kind that are considered."""
 
 _LEAST_SHARED = 2
 """Words that a text must share with the question, or all of them if the question has fewer."""
-
-_STEM = 5
-"""Two words count as forms of one word if they agree in this many first letters."""
 
 _CITED = 3
 """Words that an answer must share with a passage to count as drawn from it."""
@@ -113,17 +109,16 @@ def recall(
         StoreError: the store cannot be read.
     """
     words = terms(question)
-    query = any_of(words)
     store = searched.store
     found: list[Recalled] = []
     for notes in (*searched.attached, *([store.notes] if store else ())):
         found += [
             Recalled("file", passage.text, f"{passage.path}:{passage.line}", "", 0)
-            for passage in notes.match(query, _SEARCH_LIMIT)
+            for passage in notes.match(words, _SEARCH_LIMIT)
         ]
     if store is not None:
-        found += [_recalled(memory, 0) for memory in store.memories.match(query, _SEARCH_LIMIT)]
-        for hit in store.conversations.match(query, _SEARCH_LIMIT, searched.conversation):
+        found += [_recalled(memory, 0) for memory in store.memories.match(words, _SEARCH_LIMIT)]
+        for hit in store.conversations.match(words, _SEARCH_LIMIT, searched.conversation):
             whole = size(hit.content) <= budget // _WHOLE_MESSAGE
             text = " ".join((hit.content if whole else hit.snippet).split())
             found.append(Recalled("conversation", text, hit.title, hit.created, 0))
@@ -133,7 +128,7 @@ def recall(
 def _fitting(
     found: Sequence[Recalled], words: Sequence[str], size: Size, budget: int, known: str
 ) -> list[Recalled]:
-    needed = min(_LEAST_SHARED, len(words))
+    needed = min(_LEAST_SHARED, words_in(words))
     fitting = []
     for item in found:
         if item.text in known or shared(words, item.text) < needed:
@@ -164,9 +159,9 @@ def cited(answer: str, question: str, recalled: Iterable[Recalled]) -> tuple[str
         question: the user's question.
         recalled: the texts that were given with the question.
     """
-    said = terms(answer, len(answer))
-    asked = {word[:_STEM] for word in terms(question, len(question))}
-    own = [word for word in said if word[:_STEM] not in asked]
+    said = terms(answer)
+    asked = {word[:STEM] for word in terms(question)}
+    own = [word for word in said if word[:STEM] not in asked]
     sources = dict.fromkeys(
         item.where
         for item in recalled
@@ -177,12 +172,6 @@ def cited(answer: str, question: str, recalled: Iterable[Recalled]) -> tuple[str
 
 def _drawn(said: Sequence[str], own: Sequence[str], text: str) -> bool:
     return shared(said, text) >= _CITED and shared(own, text) > 0
-
-
-def shared(words: Iterable[str], text: str) -> int:
-    """Count the words of which a text contains some form (the same first _STEM letters)."""
-    stems = {word[:_STEM] for word in re.findall(r"\w+", text.lower())}
-    return sum(word[:_STEM] in stems for word in words)
 
 
 def _name(where: str) -> str:

@@ -14,7 +14,6 @@ from aded_edge.assistant.documents import Refreshed, name_of
 from aded_edge.assistant.documents import refresh as refresh_notes
 from aded_edge.errors import ConfigError
 from aded_edge.store import Store
-from aded_edge.store.full_text import all_of
 
 from .history import opened
 from .options import STORE, FilePath, Group
@@ -69,7 +68,7 @@ def refresh(store: Path) -> None:
 def search(store: Path, words: tuple[str, ...], limit: int) -> None:
     """Find passages that hold all of these words, best first."""
     with opened(store) as file:
-        found = file.notes.match(all_of(" ".join(words)), limit)
+        found = file.notes.search(" ".join(words), limit)
     for passage in found:
         click.secho(f"{passage.path}:{passage.line}", bold=True)
         click.echo(f"{passage.text}\n")

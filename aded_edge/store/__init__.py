@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from .answer_totals import AnswerTotals
 from .conversations import EVERY_MESSAGE, Conversation, Conversations, Hit, Message, title_of
-from .full_text import all_of, any_of, terms
+from .full_text import STEM, shared, terms, words_in
 from .memories import Memories, Memory
 from .notes import Document, Notes, Passage
 from .part import LearnedText, Part
@@ -22,6 +22,7 @@ from .warn_once import WarnOnce
 
 __all__ = [
     "EVERY_MESSAGE",
+    "STEM",
     "AnswerTotals",
     "Conversation",
     "Conversations",
@@ -39,9 +40,9 @@ __all__ = [
     "Proof",
     "Store",
     "WarnOnce",
-    "all_of",
-    "any_of",
     "default_store_path",
+    "shared",
     "terms",
     "title_of",
+    "words_in",
 ]

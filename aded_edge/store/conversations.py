@@ -14,7 +14,9 @@ from typing import Any
 
 from .answer_totals import AnswerTotals, totals_by_conversation, totals_by_day
 from .database import StoreFile
-from .full_text import all_of
+from .full_text import all_of, any_of, excerpt
+from .tokens import phrases
+from .word_index import fill, rarest
 
 EVERY_MESSAGE = -1
 """For `Conversations.add(replaces=...)`: replace all messages of the conversation."""
@@ -25,9 +27,6 @@ TITLE = 80
 RANKED = 2000
 """A query that matches more messages than this is not ranked by relevance; the newest matches
 are returned. Ranking reads every match, which is slow for a word that most messages contain."""
-
-SNIPPET_TOKENS = 24
-"""Length of the excerpt shown for a hit, in words."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +139,7 @@ class Conversations:
             if replaces:
                 conn.execute(_DROP, (number, replaces))
             conn.executemany(_MESSAGE, [_row(number, message) for message in messages])
+            fill(conn, "messages", "content")
             row = conn.execute(f"{_CONVERSATIONS} WHERE c.id = ?", (number,)).fetchone()
         return Conversation(*row)
 
@@ -178,33 +178,37 @@ class Conversations:
         """Find messages that contain every word of a text.
 
         Args:
-            text: the words; the last one may be the beginning of a word.
+            text: the words; they may be beginnings of words.
             limit: the most hits to return.
 
         Returns:
-            The best hits first (BM25); the newest first if more than RANKED messages match.
+            The best hits first (BM25); the newest first if more than RANKED messages match, or if
+            the text is punctuation only, which must occur as it is.
         """
-        query = all_of(text)
-        if not query:
-            return []
+        words = phrases(text)
         with self._file.reading() as conn:
+            if not words:
+                values: dict[str, object] = {"text": text.strip(), "limit": limit}
+                return _hits(conn.execute(_LITERAL, values), [text.strip()])
+            query = all_of(words)
             (many,) = conn.execute(_MANY, (query,)).fetchone()
             values = {"query": query, "exclude": 0, "limit": limit}
-            return [Hit(*row) for row in conn.execute(_NEWEST if many else _BEST, values)]
+            return _hits(conn.execute(_NEWEST if many else _BEST, values), words)
 
-    def match(self, query: str, limit: int = 20, exclude: int = 0) -> list[Hit]:
-        """Find messages by an FTS5 query, best first (BM25).
+    def match(self, words: Sequence[str], limit: int = 20, exclude: int = 0) -> list[Hit]:
+        """Find messages that contain one of the words, best first (BM25).
 
         Args:
-            query: made by `full_text.any_of` or `all_of`; "" finds nothing.
+            words: made by `full_text.terms`; of many the rarest are searched for.
             limit: the most hits to return.
             exclude: number of a conversation whose messages are left out.
         """
-        if not query:
-            return []
         with self._file.reading() as conn:
-            values = {"query": query, "exclude": exclude, "limit": limit}
-            return [Hit(*row) for row in conn.execute(_BEST, values)]
+            words = rarest(conn, "messages", words)
+            if not words:
+                return []
+            values = {"query": any_of(words), "exclude": exclude, "limit": limit}
+            return _hits(conn.execute(_BEST, values), words)
 
     def delete(self, conversation: Conversation) -> bool:
         """Delete a conversation, and the parts that were learned only from it.
@@ -256,6 +260,13 @@ def title_of(text: str) -> str:
 def storable(text: str) -> str:
     """The text with lone surrogates, which SQLite cannot store, replaced by "?"."""
     return text.encode("utf-8", "replace").decode()
+
+
+def _hits(rows: Iterable[Sequence[Any]], words: Sequence[str]) -> list[Hit]:
+    return [
+        Hit(number, title, role, content, excerpt(content, words), created)
+        for number, title, role, content, created in rows
+    ]
 
 
 def _row(conversation: int, message: Message) -> tuple[object, ...]:
@@ -319,15 +330,21 @@ _DROP = """
     DELETE FROM messages WHERE id IN
         (SELECT id FROM messages WHERE conversation = ? ORDER BY id DESC LIMIT ?)"""
 
-# FTS5 yields the hits in order, so messages are read and excerpts cut only up to the limit.
+_COLUMNS = "SELECT c.id, c.title, m.role, m.content, m.created"
+
+# FTS5 yields the hits in order, so messages are read only up to the limit.
 _HITS = f"""
-    SELECT c.id, c.title, m.role, m.content,
-        replace(snippet(messages_fts, 0, '', '', ' … ', {SNIPPET_TOKENS}), char(10), ' '),
-        m.created
+    {_COLUMNS}
     FROM messages_fts
     JOIN messages AS m ON m.id = messages_fts.rowid
     JOIN conversations AS c ON c.id = m.conversation
     WHERE messages_fts MATCH :query AND c.id != :exclude"""
+
+# instr finds "" everywhere.
+_LITERAL = f"""
+    {_COLUMNS}
+    FROM messages AS m JOIN conversations AS c ON c.id = m.conversation
+    WHERE :text != '' AND instr(m.content, :text) ORDER BY m.id DESC LIMIT :limit"""
 
 _BEST = f"{_HITS} ORDER BY messages_fts.rank LIMIT :limit"
 

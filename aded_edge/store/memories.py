@@ -6,10 +6,13 @@ know when a model is given a memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .conversations import storable
 from .database import StoreFile
+from .full_text import any_of
+from .word_index import fill, rarest
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Memories:
         text = storable(text)
         with self._file.writing() as conn:
             conn.execute("INSERT INTO memories (text) VALUES (?) ON CONFLICT DO NOTHING", (text,))
+            fill(conn, "memories", "text")
             return Memory(*conn.execute(f"{_MEMORIES} WHERE text = ?", (text,)).fetchone())
 
     def remove(self, number: int) -> bool:
@@ -67,12 +71,12 @@ class Memories:
         with self._file.reading() as conn:
             return [Memory(*row) for row in conn.execute(f"{_MEMORIES} ORDER BY id")]
 
-    def match(self, query: str, limit: int) -> list[Memory]:
-        """Find memories by an FTS5 query, best first (BM25); "" finds nothing."""
-        if not query:
-            return []
+    def match(self, words: Sequence[str], limit: int) -> list[Memory]:
+        """Find memories that contain one of the words (`full_text.terms`), best first (BM25)."""
         with self._file.reading() as conn:
-            return [Memory(*row) for row in conn.execute(_MATCH, (query, limit))]
+            query = any_of(rarest(conn, "memories", words))
+            rows = conn.execute(_MATCH, (query, limit)) if query else ()
+            return [Memory(*row) for row in rows]
 
 
 _MEMORIES = "SELECT id, text, created FROM memories"

@@ -12,6 +12,9 @@ from collections.abc import Callable
 
 from sqlite_utils import Database, Migrations
 
+from .tokens import SYMBOLS
+from .word_index import fill
+
 APPLICATION_ID = 0x61646564
 """`PRAGMA application_id` of a store ("aded"): distinguishes it from other programs' databases."""
 
@@ -110,6 +113,26 @@ def _proofs(db: Database) -> None:
             created TEXT NOT NULL DEFAULT {_NOW},
             updated TEXT NOT NULL DEFAULT {_NOW}
         )""")
+
+
+@_step("0005_search")
+def _search(db: Database) -> None:
+    # The indexes hold tokens (tokens.py), and text of their own to be able to delete them. No
+    # trigger adds rows: it would need a function of Python, which other tools do not have.
+    for table, column in (("messages", "content"), ("memories", "text"), ("passages", "text")):
+        for trigger in ("ai", "ad", "au"):
+            db.execute(f"DROP TRIGGER {table}_{trigger}")
+        db.execute(f"DROP TABLE {table}_fts")
+        db.execute(f"""
+            CREATE VIRTUAL TABLE {table}_fts USING fts5(
+                {column}, tokenize="ascii tokenchars '{SYMBOLS}'"
+            )""")
+        old = f"DELETE FROM {table}_fts WHERE rowid = old.id"
+        db.execute(f"CREATE TRIGGER {table}_ad AFTER DELETE ON {table} BEGIN {old}; END")
+        db.execute(
+            f"CREATE TRIGGER {table}_au AFTER UPDATE OF {column} ON {table} BEGIN {old}; END"
+        )
+        fill(db.conn, table, column)
 
 
 def _conversations_and_messages(db: Database) -> None:

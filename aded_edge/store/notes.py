@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .database import StoreFile
+from .full_text import all_of, any_of
+from .tokens import phrases
+from .word_index import fill, rarest
 
 
 @dataclass(frozen=True)
@@ -95,18 +98,29 @@ class Notes:
                 conn.executemany(
                     "INSERT INTO passages (document, line, text) VALUES (?, ?, ?)", rows
                 )
+                fill(conn, "passages", "text")
 
     def remove(self, paths: Sequence[str]) -> None:
         """Delete documents and their passages."""
         with self._file.writing() as conn:
             conn.executemany("DELETE FROM documents WHERE path = ?", [(path,) for path in paths])
 
-    def match(self, query: str, limit: int) -> list[Passage]:
-        """Find passages by an FTS5 query, best first (BM25); "" finds nothing."""
-        if not query:
-            return []
+    def search(self, text: str, limit: int) -> list[Passage]:
+        """Find passages that contain every word of a text or its beginning, best first (BM25).
+
+        Punctuation alone must occur as it is.
+        """
+        query = all_of(phrases(text))
         with self._file.reading() as conn:
-            return [Passage(*row) for row in conn.execute(_MATCH, (query, limit))]
+            values = (query, limit) if query else (text.strip(), text.strip(), limit)
+            return [Passage(*row) for row in conn.execute(_MATCH if query else _LITERAL, values)]
+
+    def match(self, words: Sequence[str], limit: int) -> list[Passage]:
+        """Find passages that contain one of the words (`full_text.terms`), best first (BM25)."""
+        with self._file.reading() as conn:
+            query = any_of(rarest(conn, "passages", words))
+            rows = conn.execute(_MATCH, (query, limit)) if query else ()
+            return [Passage(*row) for row in rows]
 
 
 _PUT = """
@@ -121,3 +135,7 @@ _MATCH = """
     JOIN passages AS p ON p.id = passages_fts.rowid
     JOIN documents AS d ON d.id = p.document
     WHERE passages_fts MATCH ? ORDER BY passages_fts.rank LIMIT ?"""
+
+_LITERAL = """
+    SELECT d.path, p.line, p.text FROM passages AS p JOIN documents AS d ON d.id = p.document
+    WHERE ? != '' AND instr(p.text, ?) LIMIT ?"""

@@ -18,7 +18,7 @@ def notes(tmp_path):
 
 
 def found(notes, word):
-    return [passage.path.rpartition("/")[2] for passage in notes.match(f'"{word}"', 9)]
+    return [passage.path.rpartition("/")[2] for passage in notes.match([word], 9)]
 
 
 def test_folders_are_followed(notes, tmp_path):

@@ -40,6 +40,46 @@ def test_one_common_word_is_not_enough(store):
     assert len(asked(store, "moon?")) == 1
 
 
+@pytest.mark.parametrize(
+    ("memory", "question"),
+    [
+        ("我的护照在蓝色抽屉里", "护照在哪里?"),
+        ("会議は三時に始まる", "会議はいつですか?"),
+        ("すしを食べた", "すしはどこ?"),
+        ("고양이 이름은 나비", "고양이는 어디 있어요?"),
+        ("รหัสผ่านของโรงรถคือ 4711", "รหัสผ่านโรงรถคืออะไร"),
+        ("пароль от гаража 4711", "Какой пароль у гаража?"),
+        ("गैराज का पासवर्ड 4711", "गैराज का पासवर्ड क्या है?"),
+        ("كلمة السر للمرآب", "ما هي كلمة السِّر؟"),
+        ("Die Straße nach Köln", "WO IST DIE STRASSE NACH KÖLN?"),
+        ("Python is for work, C++ for play", "What about C++?"),
+        ("🦄 is my sister", "who is 🦄?"),
+        ("Ella may live in Rome", "Where does Ella live?"),
+        ("the xylophone teacher", " ".join(f"w{i}" for i in range(99)) + " xylophone teacher"),
+    ],
+)
+def test_a_memory_is_recalled_in_every_script(store, memory, question):
+    store.memories.add("zebra")
+    store.memories.add(memory)
+    assert [item.text for item in asked(store, question)] == [memory]
+
+
+@pytest.mark.parametrize(
+    ("memory", "question"),
+    [
+        ("Der Hund ist krank", "Wo ist der Schlüssel?"),
+        ("La casa es grande y es la mía", "¿Dónde está la llave y qué es?"),
+        ("я не был там", "что я не знаю о там?"),
+        ("我的猫在那里", "我的电脑在哪里?"),
+        ("yes, it is", "Yes, is it?"),
+        ("how are you", "How are you?"),
+    ],
+)
+def test_stop_words_alone_are_not_enough(store, memory, question):
+    store.memories.add(memory)
+    assert asked(store, question) == []
+
+
 def test_the_budget_is_kept(store):
     for n in range(9):
         store.memories.add(f"moon tides number {n}")

@@ -88,7 +88,7 @@ def test_what_fts_would_take_for_syntax_is_no_fault(store: Store, words: str) ->
 
 def test_the_running_conversation_can_be_left_out(store: Store) -> None:
     one, two = begin(store, "u1", "apples", "x"), begin(store, "u2", "apples", "y")
-    found = store.conversations.match('"apples"', 9, one.id)
+    found = store.conversations.match(["apples"], 9, one.id)
     assert [hit.conversation for hit in found] == [two.id]
 
 
