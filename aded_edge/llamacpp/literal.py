@@ -147,7 +147,7 @@ class Marker:
 
     def _text(self, token: int) -> str:
         text = llama_cpp.llama_vocab_get_text(self._model.vocab, token)
-        return text.decode("utf-8", "replace")
+        return str(text.decode("utf-8", "replace"))
 
 
 class _Finder:

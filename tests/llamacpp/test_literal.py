@@ -78,6 +78,10 @@ def spelled(llama, tokens):
     return b"".join(llama._model.detokenize([token], special=True) for token in tokens)
 
 
+def spaceless(text):
+    return text.replace("▁".encode(), b"").replace(b" ", b"")
+
+
 PIECES = st.sampled_from(
     [
         "<|im_end|>", "<|im_start|>", "<|im_", "start|>", "</s>", "<s>", "<unk>", "<|start|>",
@@ -102,16 +106,17 @@ def test_any_text_gives_the_turns_of_the_conversation_and_itself(llama, texts):
     plain = prompt_of(llama, messages, literal=False)[1]
     assert text.replace(llama._marker._mark, "") == plain
     # llama.cpp puts a space in front of the text behind each special token, so without spaces.
-    assert spelled(llama, tokens).replace(b" ", b"") == plain.encode().replace(b" ", b"")
+    assert spaceless(spelled(llama, tokens)) == spaceless(plain.encode())
 
 
 @given(TEXTS)
 @settings(max_examples=100, deadline=None)
-def test_spaces_are_those_of_the_text(llama, text):
-    text = text.encode("utf-8", "replace").decode()
+def test_a_cut_adds_no_space_and_takes_none(llama, text):
+    text = "a" + text.replace("▁", "").encode("utf-8", "replace").decode()
     tokens = llama.tokenize(llama.as_text(text).encode(), add_bos=False, special=True)
-    space = " " if text and not text.startswith("  ") else ""
-    assert spelled(llama, tokens).decode("utf-8", "replace").lstrip(" ") == (space + text).lstrip(" ")
+    # llama.cpp puts a space behind tokens that are no control tokens and not in the template.
+    if not any(token in text for token in ("  ", "<|start|>", "<think>", "</think>")):
+        assert spelled(llama, tokens).decode("utf-8", "replace") == " " + text
 
 
 @given(st.text(max_size=40))
