@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 import llama_cpp
@@ -25,11 +26,19 @@ _DIGITS = 24
 
 _CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
 
+_DEFINED = llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+
 _ANSWERED = re.compile(r"</?(think|tool)\w*>")
 """Tokens that models write into their answers and that templates look for in them."""
 
 _NO_LETTER = b"\x80"
 """A byte that is part of no word, so that SentencePiece merges nothing with it."""
+
+_KNOWN = 4096
+"""How many texts without special tokens are remembered."""
+
+_SHORT = 4096
+"""Characters of a text that is looked at without reading the vocabulary."""
 
 _NAMES = ("role", "type")
 """Entries of a message that templates compare with fixed words."""
@@ -81,9 +90,11 @@ class Marker:
         spm = llama_cpp.LLAMA_VOCAB_TYPE_SPM
         self._is_spm = llama_cpp.llama_vocab_type(self._model.vocab) == spm
         template = str(llama.metadata.get("tokenizer.chat_template", ""))
-        control, written = self._special(template)
-        self._in_questions = _Finder(control | written)
-        self._in_answers = _Finder(control | {t for t in written if not _ANSWERED.fullmatch(t)})
+        tokens = set(self._model.tokenize(template.encode(), False, False))
+        # Other special tokens, like runs of spaces or HTML tags, are part of ordinary text.
+        self._written = {self._text(token) for token in tokens if self._kind(token) & _DEFINED}
+        self._written = {text for text in self._written if text.strip()}
+        self._harmless: set[int] = set()  # hashes of texts
 
     def mark(self, value: Any, answered: bool = False, joined: bool = False) -> Any:
         """A copy of a text, list or table in which the texts of special tokens are marked.
@@ -95,6 +106,8 @@ class Marker:
             joined: the texts are parts of one content, so that two of them may make up a token.
         """
         if isinstance(value, str):
+            if not joined and self._is_harmless(value):
+                return value
             finder = self._in_answers if answered else self._in_questions
             return finder.put_in(value, self._mark, joined)
         if isinstance(value, list | tuple):
@@ -128,22 +141,42 @@ class Marker:
         begun = len(self._model.tokenize(_NO_LETTER, False, False))
         return list(self._model.tokenize(_NO_LETTER + piece, False, special)[begun:])
 
-    def _special(self, template: str) -> tuple[set[str], set[str]]:
-        """Texts of the control tokens, and of the other special tokens that the template writes.
+    def _is_harmless(self, text: str) -> bool:
+        """Whether a short text contains no text of a special token, if that is known at once.
 
-        Other special tokens, like runs of spaces or HTML tags, are part of ordinary text.
+        Reading the whole vocabulary takes a tenth of a second, in which the first answer would
+        have to wait. Looking at a short text's own tokens takes a millisecond.
         """
-        control, written = set(), set()
-        vocab = self._model.vocab
-        for token in range(self._model.n_vocab()):
-            kind = int(llama_cpp.llama_vocab_get_attr(vocab, token))
-            if kind & _CONTROL:
-                control.add(self._text(token))
-            elif kind & llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED:
-                text = self._text(token)
-                if text.strip() and text in template:
-                    written.add(text)
-        return control, written
+        if hash(text) in self._harmless:
+            return True
+        if "_control" in self.__dict__ or len(text) > _SHORT:
+            return False
+        if any(written in text for written in self._written):
+            return False
+        tokens = set(self._model.tokenize(text.encode("utf-8", "replace"), False, True))
+        if any(self._kind(token) & _CONTROL for token in tokens):
+            return False
+        if len(self._harmless) > _KNOWN:
+            self._harmless.clear()
+        self._harmless.add(hash(text))
+        return True
+
+    @cached_property
+    def _in_questions(self) -> _Finder:
+        return _Finder(self._control | self._written)
+
+    @cached_property
+    def _in_answers(self) -> _Finder:
+        written = {text for text in self._written if not _ANSWERED.fullmatch(text)}
+        return _Finder(self._control | written)
+
+    @cached_property
+    def _control(self) -> set[str]:
+        tokens = range(self._model.n_vocab())
+        return {self._text(token) for token in tokens if self._kind(token) & _CONTROL}
+
+    def _kind(self, token: int) -> int:
+        return int(llama_cpp.llama_vocab_get_attr(self._model.vocab, token))
 
     def _text(self, token: int) -> str:
         text = llama_cpp.llama_vocab_get_text(self._model.vocab, token)
