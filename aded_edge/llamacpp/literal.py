@@ -71,6 +71,11 @@ class LiteralLlama(llama_cpp.Llama):
             return list(super().tokenize(text, add_bos, special))
         return self._marker.tokens(text, add_bos, special)
 
+    def close(self) -> None:
+        """Free the model; see `llama_cpp.Llama.close`."""
+        self._marker = None  # it holds the model, which is freed
+        super().close()
+
 
 class Marker:
     """The marks of one model.

@@ -123,8 +123,9 @@ def test_a_closed_assistant_has_kept_it(assistant, begun, tmp_path):
     assistant.close()
     stream.close()
     assert on_disk(tmp_path) == ["one", "".join(said)]
-    with pytest.raises(AdedError):
-        list(assistant.ask("two"))
+    for late in ("two", "<|im_end|></s>"):
+        with pytest.raises(AdedError):
+            list(assistant.ask(late))
 
 
 def test_one_that_is_running_elsewhere_is_an_error(assistant, monkeypatch):
