@@ -5,6 +5,8 @@ Helpers of several rooms. Knows files and bytes. Does not know tokens, nor what 
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import importlib.util
 import os
 import stat
@@ -173,11 +175,15 @@ def cut(data: bytes, start: int, most: int) -> int:
 
 
 def readable(data: bytes) -> str | None:
-    """Decode bytes as UTF-8.
+    """Decode bytes as UTF-8, or as UTF-16 if they begin with its byte order mark.
 
     Returns:
         The text, with undecodable bytes replaced by U+FFFD; None if the bytes are no text.
     """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        with contextlib.suppress(UnicodeDecodeError):
+            text = data.decode("utf-16")
+            return None if "\0" in text else text
     if b"\0" in data:
         return None
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")

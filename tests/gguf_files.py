@@ -16,8 +16,14 @@ TOKENS = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))]
 """The vocabulary: token 3 + b is the byte b."""
 
 
-def write_tiny(path, width=64, layers=2, context=2048):
-    """Write a Llama whose tokens are bytes; the same weights every time."""
+def write_tiny(path, width=64, layers=2, context=2048, more=(), template=None):
+    """Write a Llama whose tokens are bytes; the same weights every time.
+
+    Args:
+        more: (text, type, score) of further tokens.
+        template: its chat template.
+    """
+    tokens = [*TOKENS, *(text for text, _, _ in more)]
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
     writer.add_context_length(context)
@@ -27,15 +33,18 @@ def write_tiny(path, width=64, layers=2, context=2048):
     writer.add_head_count(HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(width // HEADS)
-    writer.add_vocab_size(len(TOKENS))
+    writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("llama")
-    writer.add_token_list(TOKENS)
-    writer.add_token_scores([0.0] * len(TOKENS))
-    writer.add_token_types([SPECIAL.get(token, gguf.TokenType.BYTE) for token in TOKENS])
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * len(TOKENS) + [score for _, _, score in more])
+    types = [SPECIAL.get(token, gguf.TokenType.BYTE) for token in TOKENS]
+    writer.add_token_types([*types, *(kind for _, kind, _ in more)])
+    if template is not None:
+        writer.add_chat_template(template)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     rng = np.random.default_rng(0)
-    for name, shape in _shapes(width, layers).items():
+    for name, shape in _shapes(width, layers, len(tokens)).items():
         writer.add_tensor(f"{name}.weight", _weights(rng, name, shape))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -43,9 +52,9 @@ def write_tiny(path, width=64, layers=2, context=2048):
     writer.close()
 
 
-def _shapes(width, layers):
+def _shapes(width, layers, tokens):
     """Shape of each tensor, by its name."""
-    vocabulary = (len(TOKENS), width)
+    vocabulary = (tokens, width)
     shapes = {"token_embd": vocabulary, "output": vocabulary, "output_norm": (width,)}
     for layer in range(layers):
         block = f"blk.{layer}."

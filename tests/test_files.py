@@ -50,7 +50,14 @@ def test_broken_characters_are_replaced():
     )
     assert readable(b"\xef\xbb\xbfwith a mark") == "with a mark"
     assert readable(b"a\0b") is None
-    assert readable(b"\xff\xfe\xfd\xfc") is None
+    assert readable(b"\xff\xfd\xfd\xfc") is None
+
+
+def test_utf_16_is_read_by_its_mark():
+    assert readable("naïve 日本".encode("utf-16")) == "naïve 日本"
+    assert readable("naïve".encode("utf-16-le")) is None
+    assert readable(b"\xff\xfea") is None  # half a character
+    assert readable("a\0b".encode("utf-16")) is None
 
 
 @pytest.mark.parametrize("line", [b"a line of it\n", b"\xe4\xb8\xad\xe6\x96\x87", b"\x80"])

@@ -7,6 +7,7 @@ drafts.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import uuid
@@ -16,22 +17,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from aded_edge import models
 from aded_edge.decode.stats import Stats
 from aded_edge.errors import ConfigError
 from aded_edge.llamacpp.fingerprint import model_name
 from aded_edge.runtime.llama import Llama
-from aded_edge.runtime.options import StoreChoice, check_store, default_threads
+from aded_edge.runtime.options import StoreChoice, check_store
 from aded_edge.store import Conversation, Hit, Memory, Message, default_store_path
 
-from .attachments import Attachments
+from .attachments import Attachments, attached_to
 from .keeping import Keeping
 from .kv_states import KVStates
+from .opening import model_of, open_model
 from .recall import Recalled
 from .sampling import recommended_sampling
 from .settings import Persona, load_settings
 from .turn import Answer, Turn, Turns
 from .window import Overflow, Window, check_overflow, token_counter
+
+log = logging.getLogger("aded_edge")
 
 MEMORY_SHARE = 8
 """Standing memories and recalled texts take an eighth of the context, unless told otherwise."""
@@ -103,7 +106,7 @@ class Assistant:
             if isinstance(model, Llama):
                 self.llama = model
             else:
-                self.llama = _load(model or _model_of(persona), self._keeping, loading)
+                self.llama = open_model(model or model_of(persona), self._keeping, loading)
         except BaseException:
             self._keeping.close()
             raise
@@ -121,6 +124,7 @@ class Assistant:
         self.conversation = Conversation(0, "", "", "")
         self.messages: list[Message] = []
         self.used: list[Recalled] = []
+        self._open: Generator[str, None, None] | None = None  # the answer that is being streamed
         self.new()
 
     # --- talking --------------------------------------------------------------------------------
@@ -129,12 +133,15 @@ class Assistant:
         """Stream the answer to a question; the turn is on disk when the generator ends.
 
         Closing the generator early keeps what was said and marks it as cut. If nothing was said,
-        or an error came first, the conversation does not change.
+        or an error came first, the conversation does not change. Whatever changes the conversation
+        (another question, `undo`, `new` ...) closes it first.
 
         Raises:
             PromptError: the message does not fit into the context.
-            AdedError: the model's chat template or llama.cpp refuses the conversation.
+            AdedError: the model's chat template or llama.cpp refuses the conversation; or an
+                answer is being generated in another thread.
         """
+        self._stop()
         turn = self._turns.prepare(self.conversation, self.messages, text, self.memory_tokens)
         yield from self._answer(turn, self.sampling)
 
@@ -145,6 +152,7 @@ class Assistant:
             ConfigError: nothing was asked yet.
             PromptError, AdedError: as for `ask`.
         """
+        self._stop()
         question = self._last_question()
         recalled = [item for item in self.used if item not in self._window.standing]
         turn = self._turns.repeat(self.conversation, self.messages[:-_TURN], question, recalled)
@@ -152,24 +160,29 @@ class Assistant:
         yield from self._answer(turn, {**self.sampling, "seed": seed}, replaces=_TURN)
 
     def edit(self, text: str) -> Generator[str, None, None]:
-        """Replace the last question by another one, and answer that.
+        """Replace the last question by another one with the same files, and answer that.
 
         Raises:
             ConfigError: nothing was asked yet.
             PromptError, AdedError: as for `ask`.
         """
-        self._last_question()
+        self._stop()
+        files = attached_to(self._last_question())
         earlier = self.messages[:-_TURN]
-        turn = self._turns.prepare(self.conversation, earlier, text, self.memory_tokens)
+        turn = self._turns.prepare(self.conversation, earlier, text, self.memory_tokens, files)
         yield from self._answer(turn, self.sampling, replaces=_TURN)
 
     def undo(self) -> Message:
         """Remove the last question and its answer; return the question.
 
+        Files that were given whole with it are attached to the next question.
+
         Raises:
             ConfigError: nothing was asked yet.
         """
+        self._stop()
         question = self._last_question()
+        self._attachments.give_back(attached_to(question))
         self.messages = self.messages[:-_TURN]
         self.conversation = self._keeping.write_turn(
             self.conversation, self.messages, replaces=_TURN
@@ -180,6 +193,7 @@ class Assistant:
 
     def new(self) -> None:
         """Begin a conversation; the running one stays on disk."""
+        self._stop()
         self._leave()
         name = model_name(self.llama)
         self._take_up(Conversation(0, uuid.uuid4().hex, "", name, self._persona, self._system), [])
@@ -194,6 +208,7 @@ class Assistant:
             ConfigError: there is no such conversation.
             StoreError: it cannot be read.
         """
+        self._stop()
         store = self._keeping.store
         found = self._keeping.read(
             lambda store: (
@@ -211,6 +226,7 @@ class Assistant:
 
     def set_system(self, text: str) -> None:
         """Replace the system message of the running conversation."""
+        self._stop()
         self.conversation = replace(self.conversation, system=text)
         if self.messages:
             self.conversation = self._keeping.write_turn(self.conversation, self.messages)
@@ -247,6 +263,7 @@ class Assistant:
             ConfigError: there is no such memory, or no store.
             StoreError: the store cannot be written.
         """
+        self._stop()
         self.conversation = self._keeping.write_rest(self.conversation, self.messages)
         self._keeping.forget_memory(number, self.llama)
         self._window.standing = [m for m in self._window.standing if not _is_memory(m, number)]
@@ -258,16 +275,27 @@ class Assistant:
         return self._keeping.read(lambda store: store.memories.all()) or []
 
     def attach(self, path: str | os.PathLike[str]) -> str:
-        """Attach a file. A small file is given whole with the next question; of a large one, each
-        question gets the passages that match it.
+        """Attach a file. A small file is given whole with the next question and stays with it; of
+        a large one, each question gets the passages that match it.
 
         Returns:
             A line for the user that says how the file is given.
 
         Raises:
-            ConfigError: the file cannot be read, or is no text.
+            ConfigError: the file cannot be read, is empty, or is no text.
         """
         return self._attachments.add(path)
+
+    def detach(self) -> list[str]:
+        """Detach all files from the questions to come; returns their names."""
+        names = self._attachments.names
+        self._attachments.clear()
+        return names
+
+    @property
+    def attached(self) -> list[str]:
+        """The names of the files that are attached to the next question."""
+        return self._attachments.names
 
     # --- state ----------------------------------------------------------------------------------
 
@@ -288,6 +316,7 @@ class Assistant:
 
     def close(self) -> None:
         """Save the KV of the conversation; close the store, and the model unless it was given."""
+        self._stop()
         self._leave()
         if self._owns:
             self.llama.close()
@@ -309,28 +338,46 @@ class Assistant:
     def _answer(
         self, turn: Turn, sampling: Mapping[str, Any], replaces: int = 0
     ) -> Generator[str, None, None]:
+        self._open = self._stream(turn, sampling, replaces)
+        yield from self._open
+
+    def _stream(
+        self, turn: Turn, sampling: Mapping[str, Any], replaces: int
+    ) -> Generator[str, None, None]:
         answer = Answer(self.llama, turn)
         try:
             yield from answer.stream(sampling)
         finally:  # also after an error or an interruption, for the part that was said
+            self._open = None
             if answer.worth_keeping:
                 self._keep(turn, answer.message(), replaces)
+
+    def _stop(self) -> None:
+        """End the answer that is being streamed, so that nothing is written after what follows."""
+        if self._open is None:
+            return
+        try:
+            self._open.close()
+        except ValueError as error:  # the generator is running: another thread or a signal handler
+            raise ConfigError(
+                "an answer is being generated; wait for its next piece, or use another Assistant"
+            ) from error
 
     def _keep(self, turn: Turn, answer: Message, replaces: int) -> None:
         new = [turn.question, answer]
         self.messages = [*turn.messages, *new]
         self.used = [*self._window.standing, *turn.recalled]
-        if not turn.repeated:
-            self._attachments.drop_whole()
-        self.conversation = self._keeping.write_turn(
-            turn.conversation, self.messages, new, replaces
-        )
+        self._attachments.were_given(turn.attached)
+        begun = turn.conversation.created or turn.question.created
+        conversation = replace(turn.conversation, created=begun, updated=answer.created)
+        self.conversation = self._keeping.write_turn(conversation, self.messages, new, replaces)
 
     def _leave(self) -> None:
         self.conversation = self._keeping.leave(self.conversation, self.messages, self.llama)
 
     def _take_up(self, conversation: Conversation, messages: list[Message]) -> None:
-        self._attachments.clear()
+        if names := self.detach():
+            log.info("no longer attached: %s", ", ".join(names))
         self.conversation, self.messages, self.used = conversation, messages, []
         self._turns.stand(self.memory_tokens)
         self._keeping.start(conversation, self.llama)
@@ -339,27 +386,6 @@ class Assistant:
         if not self.messages:
             raise ConfigError("nothing was asked yet in this conversation")
         return self.messages[-_TURN]
-
-
-def _model_of(persona: Persona | None) -> str | None:
-    return persona.options.get("model") if persona else None
-
-
-def _load(
-    model: str | os.PathLike[str] | None, keeping: Keeping, loading: Mapping[str, Any]
-) -> Llama:
-    if model is None:
-        raise ConfigError("no model was given; give a file, a name in models/ or hf:owner/repo")
-    threads = loading.get("n_threads") or default_threads()
-    options: dict[str, Any] = {
-        "n_ctx": 4096,
-        "n_gpu_layers": -1,
-        "verbose": False,
-        "n_threads_batch": threads,
-    }
-    options |= {**loading, "n_threads": threads}
-    store = keeping.store.path if keeping.store is not None else None
-    return Llama(models.resolve(model), store=store, keep=keeping.keep, **options)
 
 
 def _is_memory(item: Recalled, number: int) -> bool:

@@ -49,13 +49,15 @@ def read_text(path: Path) -> str:
             raise ConfigError(f"{path} is a folder; give a file, or use `aded-edge notes add`")
         if not path.is_file():
             raise ConfigError(f"{path} is no file; check the path")
-        if path.stat().st_size > MOST_BYTES:
+        with path.open("rb") as file:  # its size may be 0 (/proc), or change meanwhile
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
             raise ConfigError(f"{path} is larger than {MOST_BYTES >> 20} MB; give a part of it")
-        text = readable(path.read_bytes())
+        text = readable(data)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path") from error
     if text is None:
-        raise ConfigError(f"{path} is no UTF-8 text; give a text file")
+        raise ConfigError(f"{path} is no text in UTF-8 or UTF-16; give a text file")
     return text
 
 

@@ -12,13 +12,14 @@ import logging
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from datetime import datetime, timezone
+from typing import Any
 
 from aded_edge.errors import AdedError, ConfigError
 from aded_edge.runtime.llama import Llama
 from aded_edge.store import Conversation, Message
 
-from .attachments import Attachments
+from .attachments import Attached, Attachments, attached_to, in_front_of
 from .documents import refresh
 from .keeping import Keeping
 from .recall import Recalled, Searched, Size, cited, given, recall, standing
@@ -56,17 +57,17 @@ class Turn:
         conversation: its state, summarized as far as the context requires.
         messages: all of its messages before the question.
         question: the question.
+        attached: the files that are given whole with it.
         recalled: the texts that were found for it.
         chat: everything that the model is given.
-        repeated: the question was asked before; attached files are left for the next question.
     """
 
     conversation: Conversation
     messages: Sequence[Message]
     question: Message
+    attached: Sequence[Attached]
     recalled: Sequence[Recalled]
     chat: list[ChatMessage]
-    repeated: bool
 
 
 class Turns:
@@ -89,7 +90,12 @@ class Turns:
         self._refreshed = float("-inf")
 
     def prepare(
-        self, conversation: Conversation, messages: Sequence[Message], text: str, budget: int
+        self,
+        conversation: Conversation,
+        messages: Sequence[Message],
+        text: str,
+        budget: int,
+        earlier: Sequence[Attached] = (),
     ) -> Turn:
         """Prepare a new question: find what matches it, and fit it into the context.
 
@@ -98,15 +104,23 @@ class Turns:
             messages: all of its messages before the question.
             text: the question.
             budget: tokens for standing memories and recalled texts together.
+            earlier: files of the question that this one replaces.
 
         Raises:
             PromptError: the question does not fit into the context.
             AdedError: the model cannot summarize the conversation.
         """
         in_context = messages[min(conversation.summarized, len(messages)) :]
-        recalled = self._recall(conversation, in_context, text, budget)
-        question = Message("user", text, given=self._attachments.in_front_of(given(text, recalled)))
-        return self._fit(conversation, messages, question, recalled, repeated=False)
+        pending = self._attachments.whole
+        attached = [*(file for file in earlier if file not in pending), *pending]
+        whole = [file.text for file in attached]
+        recalled = self._recall(conversation, in_context, text, budget, whole)
+        question = Message(
+            "user", text, given=in_front_of(given(text, recalled), attached), created=_now()
+        )
+        if not messages:  # the title follows the first question, also when that is changed
+            conversation = replace(conversation, title="")
+        return self._fit(conversation, messages, question, recalled)
 
     def repeat(
         self,
@@ -120,7 +134,7 @@ class Turns:
         Raises:
             PromptError, AdedError: as for `prepare`.
         """
-        return self._fit(conversation, messages, question, recalled, repeated=True)
+        return self._fit(conversation, messages, question, recalled)
 
     def stand(self, budget: int) -> None:
         """Choose the memories that are part of every context from now on.
@@ -137,8 +151,6 @@ class Turns:
         messages: Sequence[Message],
         question: Message,
         recalled: Sequence[Recalled],
-        *,
-        repeated: bool,
     ) -> Turn:
         summarized = min(conversation.summarized, len(messages))
         conversation = replace(conversation, summarized=summarized)
@@ -146,7 +158,7 @@ class Turns:
         conversation, chat = self._window.fit(conversation, messages, text)
         if text == question.content:
             question = replace(question, given=None)
-        return Turn(conversation, messages, question, recalled, chat, repeated)
+        return Turn(conversation, messages, question, attached_to(question), recalled, chat)
 
     def _recall(
         self,
@@ -154,6 +166,7 @@ class Turns:
         in_context: Sequence[Message],
         question: str,
         budget: int,
+        attached: Sequence[str],
     ) -> list[Recalled]:
         """Find texts that match a question and are not in the context yet."""
         self._refresh_notes()
@@ -161,7 +174,7 @@ class Turns:
             self.stand(budget)
         memories = self._window.standing
         # Recalled texts must leave room for the question itself.
-        needed = [question, conversation.system, *(text for _, text in self._attachments.whole)]
+        needed = [question, conversation.system, *attached]
         room = self._window.room - sum(map(self._size, needed)) - _AROUND
         free = min(budget, room) - sum(memory.tokens for memory in memories)
         if free <= 0:
@@ -230,6 +243,7 @@ class Answer:
     def message(self) -> Message:
         """The answer as a message, with its figures and sources."""
         stats = self._llama.stats
+        given_ = [*(file.as_source() for file in self._turn.attached), *self._turn.recalled]
         return Message(
             "assistant",
             self._text,
@@ -237,7 +251,8 @@ class Answer:
             model=self._turn.conversation.model,
             tokens=stats.tokens,
             stats={name: getattr(stats, name) for name in _FIGURES},
-            sources=cited(self._text, self._turn.question.content, self._turn.recalled),
+            sources=cited(self._text, self._turn.question.content, given_),
+            created=_now(),
         )
 
     @property
@@ -247,7 +262,7 @@ class Answer:
     def _chunks(self, sampling: Mapping[str, Any]) -> Generator[tuple[str, str | None], None, None]:
         try:
             chunks: Any = self._llama.create_chat_completion(
-                cast(Any, self._turn.chat), stream=True, **sampling
+                self._llama.as_text(self._turn.chat), stream=True, **sampling
             )
             for chunk in chunks:
                 choice = chunk["choices"][0]
@@ -256,3 +271,8 @@ class Answer:
             raise
         except (ValueError, RuntimeError) as error:
             raise AdedError(f"the model cannot answer this conversation: {error}") from error
+
+
+def _now() -> str:
+    """The time in UTC, as the store writes it."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

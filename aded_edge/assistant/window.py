@@ -152,7 +152,7 @@ class Window:
         log.info("summarizing the oldest part of the conversation ...")
         try:
             answer: Any = self._llama.create_chat_completion(
-                cast(Any, asked), temperature=0.0, max_tokens=most
+                self._llama.as_text(asked), temperature=0.0, max_tokens=most
             )
         except AdedError:
             raise
@@ -204,7 +204,9 @@ def token_counter(llama: Llama) -> Callable[[str], int]:
         if text not in known:
             if len(known) > _SIZES_KNOWN:
                 known.clear()
-            known[text] = len(llama.tokenize(text.encode("utf-8", "replace"), add_bos=False))
+            known[text] = len(
+                llama.tokenize(llama.as_text(text).encode("utf-8", "replace"), add_bos=False)
+            )
         return known[text]
 
     return size

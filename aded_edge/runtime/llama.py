@@ -30,6 +30,7 @@ from aded_edge.errors import EvaluationError
 from aded_edge.llamacpp import state
 from aded_edge.llamacpp.context import offloads, why_plain
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
+from aded_edge.llamacpp.literal import LiteralLlama
 from aded_edge.llamacpp.target import LAST_ROW, MAX_LEAVES, LlamaTarget, open_tree_context
 from aded_edge.store import default_store_path
 
@@ -59,7 +60,7 @@ _ARGUMENTS = frozenset(inspect.signature(llama_cpp.Llama.__init__).parameters) -
 _CLOSED = "the model is closed; load it again"
 
 
-class Llama(llama_cpp.Llama):
+class Llama(LiteralLlama):
     """Drop-in for `llama_cpp.Llama` (0.3.36).
 
     Args:

@@ -1,5 +1,7 @@
 """`Assistant` as a program uses it, on a tiny model and a real store."""
 
+import re
+
 import pytest
 
 from aded_edge.assistant import Assistant, memory_in
@@ -28,6 +30,26 @@ def test_a_question_is_changed_in_its_place(assistant, say, tmp_path):
     say(assistant, "one")
     answer = "".join(assistant.edit("two"))
     assert on_disk(tmp_path) == ["two", answer] == contents(assistant)
+
+
+def test_the_title_follows_the_first_question(assistant, say):
+    say(assistant, "one")
+    "".join(assistant.edit("two"))
+    assert [c.title for c in assistant.conversations()] == ["two"]
+    assistant.undo()
+    say(assistant, "three")
+    say(assistant, "four")
+    "".join(assistant.edit("five"))
+    assert assistant.conversation.title == "three"
+
+
+@pytest.mark.parametrize("changes", [{}, {"store": None}])
+def test_times_are_known_of_a_running_conversation(open_assistant, say, changes):
+    assistant = open_assistant(**changes)
+    say(assistant, "one")
+    about = assistant.conversation
+    times = [about.created, about.updated, *(m.created for m in assistant.messages)]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time) for time in times)
 
 
 def test_a_turn_is_taken_back(assistant, say, tmp_path):

@@ -84,7 +84,7 @@ def test_nothing_is_lost_between_passages(text):
     [
         (lambda path: None, "no file"),
         (lambda path: path.mkdir(), "is a folder"),
-        (lambda path: path.write_bytes(b"\0\1\2"), "no UTF-8 text"),
+        (lambda path: path.write_bytes(b"\0\1\2"), "no text in UTF-8"),
     ],
 )
 def test_what_is_no_text_is_refused(tmp_path, make, words):

@@ -130,6 +130,8 @@ def chat(context: click.Context, /, prompt: str | None, **options: Any) -> None:
             stream.reconfigure(errors="replace")
     if prompt is None and not sys.stdin.isatty():
         prompt = _piped()
+    if prompt is not None and not prompt.strip():
+        raise ConfigError("--prompt is empty; give a text, or leave it out to begin a chat")
     with _open(**options) as assistant:
         said = context.get_parameter_source("system") is ParameterSource.COMMANDLINE
         _take_up(assistant, options["resume"], options["system"] if said else None)

@@ -104,6 +104,8 @@ def _edit(repl: Repl, argument: str) -> None:
 def _undo(repl: Repl, _: str) -> None:
     question = repl.assistant.undo()
     dim(f"taken back: {question.content}")
+    if names := repl.assistant.attached:
+        dim(f"attached to the next question: {', '.join(names)} (/file - detaches)")
 
 
 def _system(repl: Repl, argument: str) -> None:
@@ -129,7 +131,10 @@ def _set(repl: Repl, argument: str) -> None:
 
 
 def _file(repl: Repl, argument: str) -> None:
-    dim(repl.assistant.attach(_needed(argument, "/file PATH")))
+    if argument == "-":
+        dim(f"no longer attached: {', '.join(repl.assistant.detach()) or 'nothing was'}")
+        return
+    dim(repl.assistant.attach(_needed(argument, "/file PATH, or /file - to detach all")))
 
 
 def _copy(repl: Repl, _: str) -> None:
@@ -211,7 +216,7 @@ COMMANDS: Mapping[str, Command] = {
     "undo": Command("", "remove the last question and its answer", _undo),
     "system": Command("[TEXT]", "show or set the system message", _system),
     "set": Command("[NAME VALUE]", "show or set how answers are sampled", _set),
-    "file": Command("PATH", "give the model a text file", _file),
+    "file": Command("PATH", "attach a text file; - detaches all", _file),
     "copy": Command("", "put the last answer into the clipboard", _copy),
     "remember": Command("TEXT", "add a memory", _remember),
     "memories": Command(

@@ -51,6 +51,11 @@ def test_a_prompt_comes_before_piped_text(chat, expected):
     assert_answered(chat("--prompt", FRANCE, *BRIEF, text="something else"), expected(FRANCE))
 
 
+@pytest.mark.parametrize("prompt", ["", " \n"])
+def test_an_empty_prompt_is_refused(chat, prompt):
+    assert_refused(chat("--prompt", prompt), "--prompt is empty")
+
+
 def test_json_is_one_line_with_the_figures(chat, expected):
     done = chat("--prompt", FRANCE, "--json", *BRIEF)
     assert done.returncode == 0
