@@ -59,7 +59,9 @@ def list_(store: Path, limit: int, json_: bool) -> None:
     table = plain_table("id", "updated", "messages", "model", "title", right=("id", "messages"))
     for one in found:
         when = local(one.updated)
-        table.add_row(str(one.id), when, str(one.messages), one_line(one.model), one_line(one.title))
+        table.add_row(
+            str(one.id), when, str(one.messages), one_line(one.model), one_line(one.title)
+        )
     console().print(table)
     if count > len(found):
         say(f"{count - len(found)} more; --limit shows them")

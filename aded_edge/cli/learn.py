@@ -77,9 +77,7 @@ def _model_and_paths(given: Sequence[str], default: str | None) -> tuple[str, li
 
 def _report(learner: TextLearner, skipped: Skipped, lessons: Lessons, store: Path) -> None:
     known = len(learner.known - learner.learned)
-    say(
-        f"learned {len(learner.learned):,} files, {learner.tokens:,} tokens; known {known:,}"
-    )
+    say(f"learned {len(learner.learned):,} files, {learner.tokens:,} tokens; known {known:,}")
     if str(skipped):
         say(f"skipped: {skipped}")
     for line in holdings(lessons, store, learner.tokens):

@@ -26,7 +26,7 @@ from aded_edge.shown import one_line, visible
 
 
 class _Console(Console):
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **options: Any) -> Text:
         """Every string that is printed, also one in a table, is made a Text here."""
         return super().render_str(visible(text), **options)
 

@@ -99,8 +99,8 @@ def _about_matrix(size: MatrixSize) -> str:
         return f"The matrix of {size.name} is empty, since {local(size.since, day=True)}."
     return (
         f"The matrix of {size.name}: {size.contexts:,} contexts and {size.tokens:,} tokens in "
-        f"{size.parts} parts, {size.nbytes / 1e6:.1f} MB; since {local(size.since, day=True)}, last "
-        f"written {local(size.updated)}."
+        f"{size.parts} parts, {size.nbytes / 1e6:.1f} MB; since {local(size.since, day=True)}, "
+        f"last written {local(size.updated)}."
     )
 
 

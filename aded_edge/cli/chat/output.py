@@ -1,7 +1,7 @@
 """Prints answers while they are generated, and describes them.
 
-On a terminal an answer is drawn as Markdown: a finished line is printed once, and the growing one is
-redrawn a few times a second. Elsewhere the model's text is printed unchanged.
+On a terminal an answer is drawn as Markdown: a finished line is printed once, and the growing one
+is redrawn a few times a second. Elsewhere the model's text is printed unchanged.
 
 Knows how thoughts are shown. Does not know where an answer comes from, nor how a line is drawn.
 """
@@ -209,7 +209,9 @@ class _Section:
         self, console: Console, ends: bool = False
     ) -> tuple[list[RenderableType], list[RenderableType]]:
         """Returns what is final since the last step, and what grows."""
-        *lines, last = visible(self.text).split("\n")
+        # A carriage return at the end may belong to a newline that follows.
+        text = self.text if ends else self.text.removesuffix("\r")
+        *lines, last = visible(text).split("\n")
         if ends:
             lines, last = [*lines, *([last] if last else [])], ""
         drawn = self._lines(lines)
