@@ -195,15 +195,15 @@ class _Section:
         self._markdown = Markdown()
         self._shown = 0  # characters of the last line's drawn text that are printed
         self._blank: list[RenderableType] = []
+        self._begun = False  # a line that is not empty was there
 
     def add(self, text: str) -> None:
         """Takes the next text. Empty lines at the beginning are left out."""
         self.text += text
-        if not self.printed and not self._shown:
-            while "\n" in self.text and not self.text.partition("\n")[0].strip():
-                if self._blank or self._began:
-                    break
-                self.text = self.text.partition("\n")[2]
+        while not self._begun and "\n" in self.text:
+            first, _, rest = self.text.partition("\n")
+            self._begun = bool(first.strip())
+            self.text = self.text if self._begun else rest
 
     def step(
         self, console: Console, ends: bool = False
@@ -225,10 +225,6 @@ class _Section:
             early, growing[-1] = self._early(growing[-1], console)
             drawn += early
         return self._without_blanks(drawn), growing
-
-    @property
-    def _began(self) -> bool:
-        return bool(self._blank) or self.printed
 
     def _lines(self, lines: Sequence[str]) -> list[RenderableType]:
         if not lines:

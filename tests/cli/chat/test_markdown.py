@@ -1,4 +1,4 @@
-"""Every character of an answer is drawn, however it is cut into pieces and however wide the window."""
+"""Every character of an answer is drawn, however it is cut and however wide the window is."""
 
 import io
 import re
