@@ -18,7 +18,6 @@ from aded_edge.errors import ConfigError, StoreError
 from aded_edge.shown import local, one_line, visible
 from aded_edge.store import Conversation, Message, Store
 
-from .chat.output import drawn
 from .options import JSON, STORE, FilePath, Group
 from .output import agreed, console, data, plain_table, print_json, say
 
@@ -78,6 +77,8 @@ def show(store: Path, number: int, json_: bool) -> None:
     if json_:
         data(visible(as_json([(conversation, messages)])))
         return
+    from .chat.output import drawn  # the chat is imported only where it is needed
+
     out = console()
     out.rule(one_line(f"{conversation.id}: {conversation.title}"))
     for message in messages:
