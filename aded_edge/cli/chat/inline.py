@@ -1,9 +1,9 @@
 """Bold text, italics and code inside a line.
 
-A mark is taken for one only where it is surely meant: bold text is not glued to a letter or digit
-(`2**3**4`, `__init__`), and the marks of both ends are equal. The marks of bold text and code are
-not drawn. Single stars are, because many terminals have no italics; `_`, `~`, links, tags and all
-other marks are text.
+A mark is taken for one only where it is surely meant: it is not glued to a letter or digit
+(`2**3**4`, `2*3*4`, `__init__`), and the marks of both ends are equal. The marks of bold text,
+italics and code are not drawn. `_` is, because names begin and end with it; what is between two of
+them is italic. `~`, tags, the parts of links and all other marks are text.
 
 Knows marks. Does not know lines, blocks or the width of a window.
 """
@@ -26,6 +26,9 @@ _BEFORE = "([{—–…"
 
 _AFTER = ")]}.,;:!?—–…-<\"'”’»_~"
 """What may follow a closing mark, besides spaces and wide characters."""
+
+_UNDERSCORED = r"(?<![^\s(\"'“‘«])_(?=[^\W_])[^_*`]+(?<=[^\W_])_(?![^\s)\"'”’».,;:!?…])"
+_LINK = r"https?://[^\s<>`|]*[^\s<>`|.,;:!?)]"
 
 _NEVER_INSIDE = "/\\*"
 """What a mark is not followed by when it opens, nor preceded by when it closes: `**/*.py`."""
@@ -56,7 +59,8 @@ def inline(source: str) -> tuple[Text, bool]:
             bold += token.turn
         if len(token.text) != _MOST - 1:
             italic += token.turn
-            drawn.append("*", "italic")
+    drawn.highlight_regex(_UNDERSCORED, "italic")
+    drawn.highlight_regex(_LINK, "underline")
     return drawn, settled
 
 
@@ -80,7 +84,8 @@ def _tokens(source: str) -> tuple[list[_Token], bool]:
             continue
         same = [at for at in opened if tokens[at].text == mark]
         if same and _closes(source, run):
-            tokens[same[-1]].turn, tokens[-1].turn = 1, -1
+            if len(mark) != 1 or _are_words(tokens[same[-1] + 1 : -1]):
+                tokens[same[-1]].turn, tokens[-1].turn = 1, -1
             opened = [at for at in opened if at < same[-1]]
         elif len(mark) <= _MOST and _opens(source, run):
             opened.append(len(tokens) - 1)
@@ -91,23 +96,29 @@ def _tokens(source: str) -> tuple[list[_Token], bool]:
 def _opens(source: str, run: re.Match[str]) -> bool:
     before = source[: run.start()].rstrip(_QUOTES)[-1:]
     after = source[run.end() : run.end() + 1]
-    outside = not before or before.isspace() or before in _BEFORE or _is_wide(before)
+    outside = not before or before.isspace() or before in _BEFORE or _is_wide(before, run)
     return outside and _is_inside(after)
 
 
 def _closes(source: str, run: re.Match[str]) -> bool:
     before, after = source[run.start() - 1 : run.start()], source[run.end() : run.end() + 1]
-    outside = not after or after.isspace() or after in _AFTER or _is_wide(after)
+    outside = not after or after.isspace() or after in _AFTER or _is_wide(after, run)
     return outside and _is_inside(before)
+
+
+def _are_words(tokens: list[_Token]) -> bool:
+    """Whether what single stars enclose is emphasis, and no product or pattern."""
+    texts = [token.text for token in tokens if not token.turn and not token.code]
+    return "*" not in "".join(texts) and any(map(str.isalpha, "".join(t.text for t in tokens)))
 
 
 def _is_inside(character: str) -> bool:
     return bool(character) and not character.isspace() and character not in _NEVER_INSIDE
 
 
-def _is_wide(character: str) -> bool:
-    """Whether its script has no spaces between words, as Chinese: marks are glued to words."""
-    return unicodedata.east_asian_width(character) in "WF"
+def _is_wide(character: str, run: re.Match[str]) -> bool:
+    """Whether its script has no spaces between words, as Chinese: bold marks are glued to words."""
+    return len(run.group()) > 1 and unicodedata.east_asian_width(character) in "WF"
 
 
 def _code(text: str) -> str:

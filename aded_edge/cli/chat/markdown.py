@@ -1,6 +1,6 @@
 """Markdown drawn line by line, so that every character of an answer is on the screen.
 
-A line stays a line. Headings, code, tables and bold text are drawn without their marks; everything
+A line stays a line. Headings, code, tables, bold text and italics are drawn without their marks; everything
 else is drawn as it was written: lists with their marks and numbers, quotes, rules, tags, entities,
 links, backslashes. Rich's own Markdown follows CommonMark, which leaves out tags, entities, link
 targets, backslashes and cells, and joins lines.
@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from rich.box import SIMPLE
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from .code import Code
 from .inline import inline
+from .row import Line
 
 _HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*)")
 _RULE = re.compile(r"\s{0,3}([-*_])(\s*\1){2,}\s*")
@@ -35,54 +36,6 @@ _DELIMITERS = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*")
 _CELL = re.compile(r"(?<!\\)\|")
 _LEAST = 6
 """Columns of the window that a column of a table needs at least, its frame included."""
-
-_THEME = "monokai"
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line, folded to the width of the window.
-
-    Attributes:
-        text: the line.
-        mark: what stands in front of it; folded rows are indented by its width.
-        settled: what follows in the same line cannot change how this is drawn.
-        filled: the colour of the background reaches the right edge.
-    """
-
-    text: Text
-    mark: Text = field(default_factory=Text)
-    settled: bool = False
-    filled: bool = False
-
-    @property
-    def blank(self) -> bool:
-        """Whether it is an empty line between blocks."""
-        return not self.filled and not self.text.plain.strip() and not self.mark.plain.strip()
-
-    def rows(self, console: Console, width: int) -> list[Text]:
-        """Folds the line. Without room for the mark, the mark is folded too."""
-        hang = self.mark.cell_len
-        if not self.hangs(width):
-            return list((self.mark + self.text).wrap(console, width, overflow="fold"))
-        rows = list(self.text.wrap(console, width - hang, overflow="fold")) or [Text()]
-        if self.filled:
-            for row in rows:
-                row.truncate(width, pad=True)
-        return [(Text(" " * hang) if n else self.mark) + row for n, row in enumerate(rows)]
-
-    def hangs(self, width: int) -> bool:
-        """Whether folded rows have room beside the mark."""
-        return self.mark.cell_len * 2 <= width
-
-    def after(self, place: int) -> Line:
-        """The rest of the line, behind so many characters of the text."""
-        if not place:
-            return self
-        return replace(self, text=self.text[place:], mark=Text(" " * self.mark.cell_len))
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from self.rows(console, options.max_width)
 
 
 class _Rows:
@@ -110,47 +63,12 @@ class _Rows:
         yield table
 
 
-class _Code:
-    """A block of code: coloured as a whole, drawn line by line."""
-
-    def __init__(self, fence: str, language: str) -> None:
-        self.fence = fence
-        self._syntax = Syntax("", language or "text", theme=_THEME)
-        self._lines: list[str] = []
-        self._drawn = 0
-
-    def ends_with(self, line: str) -> bool:
-        """Whether this line ends the block."""
-        mark = line.strip()
-        return len(mark) >= len(self.fence) and set(mark) == {self.fence[0]}
-
-    def add(self, line: str) -> None:
-        """Takes a line of code."""
-        self._lines.append(line)
-
-    def news(self) -> list[Line]:
-        """The lines that were added since the last call, in colour."""
-        new, begin = self._lines[self._drawn :], self._drawn
-        self._drawn = len(self._lines)
-        if not new:
-            return []
-        code = [line.expandtabs(4) for line in self._lines]
-        lines = self._syntax.highlight("\n".join(code)).split("\n", allow_blank=True)[begin:]
-        if [line.plain for line in lines[: len(new)]] != code[begin:]:  # a lexer that changes text
-            return [self.plain(line) for line in new]
-        return [Line(line, filled=True) for line in lines[: len(new)]]
-
-    def plain(self, line: str) -> Line:
-        """A line without the colours of the language."""
-        base = Syntax.get_theme(_THEME).get_background_style()
-        return Line(Text(line.expandtabs(4), style=base), filled=True)
-
-
 class Markdown:
     """Draws the lines of one answer, in their order."""
 
     def __init__(self) -> None:
-        self._code: _Code | None = None
+        self._code: Code | None = None
+        self._fence = ""  # what its end needs at least
         self._held: list[str] = []  # lines of a table, or one that may be its first
 
     def take(self, lines: Sequence[str], begun: bool = False) -> list[RenderableType]:
@@ -186,7 +104,8 @@ class Markdown:
 
     def _line(self, line: str, begun: bool) -> list[RenderableType]:
         if self._code is not None:
-            if not self._code.ends_with(line):
+            mark = line.strip()
+            if len(mark) < len(self._fence) or set(mark) != {self._fence[0]}:
                 self._code.add(line)
                 return []
             ended, self._code = self._code.news(), None
@@ -197,7 +116,8 @@ class Markdown:
         drawn = self.rest()
         if fence := _FENCE.fullmatch(line):
             info = (fence[2] or fence[4] or "").strip()
-            self._code = _Code(fence[1] or fence[3], info.partition(" ")[0])
+            self._fence = fence[1] or fence[3]
+            self._code = Code(info.partition(" ")[0])
             return [*drawn, Line(Text(info, "dim"))] if info else drawn
         if "|" in line and not begun:
             self._held = [line]
@@ -228,8 +148,9 @@ def _line(line: str) -> Line:
     assert found is not None, "the rest of the line may be anything"
     text, settled = inline(found[2])
     quoted = found[1].lstrip().startswith(">")
-    style = "markdown.block_quote" if quoted else "bold"
-    return Line(text, Text(found[1].expandtabs(), style), settled)
+    # The style of a part, because the base style of a mark would be that of the whole row.
+    mark = Text().append(found[1].expandtabs(), "markdown.block_quote" if quoted else "bold")
+    return Line(text, mark, settled)
 
 
 def _makes_table(head: str, line: str, held: int) -> bool:

@@ -20,7 +20,8 @@ from aded_edge.shown import visible
 
 from ..output import data, dim, say
 from .live import LiveRows
-from .markdown import Line, Markdown, draw, literal
+from .markdown import Markdown, draw, literal
+from .row import Line
 from .thoughts import Thoughts
 
 Think = Literal["dim", "hide"]

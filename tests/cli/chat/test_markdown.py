@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from aded_edge.cli.chat import output
+from aded_edge.cli.chat.inline import inline
 from aded_edge.cli.chat.markdown import draw
 from aded_edge.cli.chat.output import MarkdownPrinter
 
@@ -116,3 +117,38 @@ def screen(text):
         elif not re.match(r"\x1b\[|\r", part):
             rows[row] += part
     return "\n".join(rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "styles"),
+    [
+        (
+            "an *easy* and **bold** word",
+            "an easy and bold word",
+            {"easy": "italic", "bold": "bold"},
+        ),
+        ("(*“Well?”*, *a `b`*)", "(“Well?”, a b)", {"“Well?”": "italic", "a ": "italic"}),
+        ("***both***", "both", {"both": "bold italic"}),
+        ("so _very nice_ of __init__", "so _very nice_ of __init__", {"_very nice_": "italic"}),
+        ("2*3*4 and 2 *3* 4 and 2 * 3 * 4", "2*3*4 and 2 *3* 4 and 2 * 3 * 4", {}),
+        ("长*宽*高 and *a*b*", "长*宽*高 and *a*b*", {}),
+        ("(https://a.b/c_d_e).", "(https://a.b/c_d_e).", {"https://a.b/c_d_e": "underline"}),
+    ],
+)
+def test_emphasis_is_seen_and_a_product_is_not_taken_for_it(text, shown, styles):
+    drawn = inline(text)[0]
+    spans = {drawn.plain[span.start : span.end]: span.style for span in drawn.spans}
+    assert drawn.plain == shown
+    assert {word: style for word, style in spans.items() if style in KINDS} == styles
+
+
+KINDS = ("italic", "bold", "bold italic", "underline")
+
+
+def test_only_what_is_marked_is_bold():
+    console = Console(file=io.StringIO(), force_terminal=True, width=40, color_system="standard")
+    console.print(*draw("plain **thick**\n- item"), sep="")
+    rows = console.file.getvalue().splitlines()
+    assert rows[0].startswith("plain ")
+    assert "\x1b[1mthick" in rows[0]
+    assert rows[1] == "\x1b[1m- \x1b[0mitem"
