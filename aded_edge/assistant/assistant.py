@@ -20,6 +20,7 @@ from typing import Any
 from aded_edge.decode.stats import Stats
 from aded_edge.errors import ConfigError
 from aded_edge.llamacpp.fingerprint import model_name
+from aded_edge.llamacpp.prompt import Prompter
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import StoreChoice, check_store
 from aded_edge.store import Conversation, Hit, Memory, Message, default_store_path
@@ -308,6 +309,11 @@ class Assistant:
     def context(self) -> tuple[int, int]:
         """Tokens in the context, and its size in tokens."""
         return self.llama.n_tokens, self.llama.n_ctx()
+
+    @property
+    def thinks_first(self) -> bool:
+        """Whether answers begin in the model's reasoning, because the prompt ends with <think>."""
+        return Prompter(self.llama).opens_thought()
 
     @property
     def kept(self) -> bool:

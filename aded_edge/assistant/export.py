@@ -17,6 +17,7 @@ from typing import Any
 
 from aded_edge.errors import ConfigError
 from aded_edge.files import write_whole
+from aded_edge.shown import local
 from aded_edge.store import Conversation, Message, Store
 
 Whole = tuple[Conversation, Sequence[Message]]
@@ -107,7 +108,7 @@ def _markdown(conversation: Conversation, messages: Sequence[Message]) -> Iterat
     yield f"# {conversation.title}"
     yield f"{_MARK}conversation {_comment(_about(conversation))} -->"
     yield ""
-    yield f"*{conversation.model}, {conversation.created}*"
+    yield f"*{conversation.model}, {local(conversation.created)}*"
     for message in messages:
         about = asdict(message)
         content = about.pop("content")

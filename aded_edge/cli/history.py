@@ -5,22 +5,21 @@ Knows tables and files. Does not know how a conversation is found or kept.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.markdown import Markdown
 
 from aded_edge.assistant.export import as_json, as_markdown, export_file, import_into, read_file
 from aded_edge.assistant.kv_states import KVStates
 from aded_edge.errors import ConfigError, StoreError
+from aded_edge.shown import local, one_line, visible
 from aded_edge.store import Conversation, Message, Store
 
 from .options import JSON, STORE, FilePath, Group
-from .output import console, plain_table
+from .output import agreed, console, data, plain_table, print_json, say
 
 NUMBER = click.IntRange(1, 2**63 - 1)
 """The number of a conversation; SQLite counts no further."""
@@ -54,15 +53,17 @@ def list_(store: Path, limit: int, json_: bool) -> None:
         found = file.conversations.recent(limit)
         count = file.conversations.count()
     if json_:
-        click.echo(json.dumps([asdict(one) for one in found], ensure_ascii=False))
+        print_json([asdict(one) for one in found])
         return
     table = plain_table("id", "updated", "messages", "model", "title", right=("id", "messages"))
     for one in found:
-        when = one.updated[:16].replace("T", " ")
-        table.add_row(str(one.id), when, str(one.messages), one.model, one.title)
+        when = local(one.updated)
+        table.add_row(
+            str(one.id), when, str(one.messages), one_line(one.model), one_line(one.title)
+        )
     console().print(table)
     if count > len(found):
-        click.echo(f"{count - len(found)} more; --limit shows them")
+        say(f"{count - len(found)} more; --limit shows them")
 
 
 @history.command("show")
@@ -74,18 +75,20 @@ def show(store: Path, number: int, json_: bool) -> None:
     with opened(store) as file:
         conversation, messages = _find(file, number)
     if json_:
-        click.echo(as_json([(conversation, messages)]), nl=False)
+        data(visible(as_json([(conversation, messages)])))
         return
+    from .chat.output import drawn  # the chat is imported only where it is needed
+
     out = console()
-    out.rule(f"{conversation.id}: {conversation.title}")
+    out.rule(one_line(f"{conversation.id}: {conversation.title}"))
     for message in messages:
         if message.role == "user":
             out.print(f"\n> {message.content}\n", style="bold")
         else:
-            out.print(Markdown(message.content))
+            out.print(*drawn(message.content), sep="")
             ending = " (stopped)" if message.cut == "stopped" else ""
             sources = f", drew on {', '.join(message.sources)}" if message.sources else ""
-            out.print(f"{message.created}{sources}{ending}", style="dim")
+            out.print(f"{local(message.created)}{one_line(sources)}{ending}", style="dim")
 
 
 @history.command("search")
@@ -98,15 +101,15 @@ def search(store: Path, words: tuple[str, ...], limit: int, json_: bool) -> None
     with opened(store) as file:
         hits = file.conversations.search(" ".join(words), limit)
     if json_:
-        click.echo(json.dumps([asdict(hit) for hit in hits], ensure_ascii=False))
+        print_json([asdict(hit) for hit in hits])
         return
     if not hits:
-        click.echo("nothing was found", err=True)
+        say("nothing was found", err=True)
     table = plain_table(
         "conversation", "day", "role", "text", right=("conversation",), header=False
     )
     for hit in hits:
-        table.add_row(str(hit.conversation), hit.created[:10], hit.role, hit.snippet)
+        table.add_row(str(hit.conversation), local(hit.created, day=True), hit.role, hit.snippet)
     console().print(table)
 
 
@@ -122,9 +125,9 @@ def export(store: Path, numbers: tuple[int, ...], out: Path | None, json_: bool)
         kept = [_find(file, number) for number in wanted]
     if out is not None:
         export_file(out, kept)
-        click.echo(f"{len(kept)} conversations written to {out}", err=True)
+        say(f"{len(kept)} conversations written to {out}", err=True)
     else:
-        click.echo((as_json if json_ else as_markdown)(kept), nl=False)
+        data(visible(as_json(kept)) if json_ else as_markdown(kept))
 
 
 @history.command("import")
@@ -136,9 +139,9 @@ def import_(store: Path, paths: tuple[Path, ...]) -> None:
     with opened(store, create=True) as file:
         new, known = import_into(file, kept)
     for one in new:
-        click.echo(f"{one.id}: {one.title}")
+        say(one_line(f"{one.id}: {one.title}"))
     if known:
-        click.echo(f"{known} were already in the store", err=True)
+        say(f"{known} were already in the store", err=True)
 
 
 @history.command("delete")
@@ -150,9 +153,9 @@ def delete(store: Path, numbers: tuple[int, ...], yes: bool) -> None:
     with opened(store) as file:
         found = [_find(file, number)[0] for number in numbers]
         for one in found:
-            click.echo(f"{one.id}: {one.title} ({one.messages} messages)", err=True)
+            say(one_line(f"{one.id}: {one.title} ({one.messages} messages)"), err=True)
         if not yes:
-            click.confirm("Delete for good?", abort=True, err=True)
+            agreed("Delete for good?", abort=True)
         for one in found:
             _delete(file, one)
 
@@ -160,9 +163,9 @@ def delete(store: Path, numbers: tuple[int, ...], yes: bool) -> None:
 def _delete(file: Store, conversation: Conversation) -> None:
     whole = file.conversations.delete(conversation)
     KVStates().remove(conversation.uid)
-    click.echo(f"deleted {conversation.id}, and what the matrix learned only from it")
+    say(f"deleted {conversation.id}, and what the matrix learned only from it")
     if not whole:
-        click.echo(
+        say(
             "some of what the matrix learned from it is merged with other conversations by now and "
             "cannot be removed",
             err=True,

@@ -20,6 +20,7 @@ from aded_edge.teach.learn import TextLearner, learn_files
 from aded_edge.teach.lessons import Lessons, load_for_teaching
 
 from .options import STORE, Command
+from .output import say
 from .teaching import holdings, until_interrupted
 
 
@@ -55,7 +56,7 @@ def learn(context: click.Context, given: tuple[str, ...], store: Path) -> None:
             learn_files(files, learner, skipped, bar.update, interrupted)
     _report(learner, skipped, lessons, store)
     if interrupted():
-        click.echo("stopped: the texts counted above are saved; run the command again to go on")
+        say("stopped: the texts counted above are saved; run the command again to go on")
         raise KeyboardInterrupt
     if not learner.learned and not learner.known:
         raise ConfigError(f"no text in {', '.join(map(str, paths))}; give UTF-8 text files")
@@ -76,10 +77,8 @@ def _model_and_paths(given: Sequence[str], default: str | None) -> tuple[str, li
 
 def _report(learner: TextLearner, skipped: Skipped, lessons: Lessons, store: Path) -> None:
     known = len(learner.known - learner.learned)
-    click.echo(
-        f"learned {len(learner.learned):,} files, {learner.tokens:,} tokens; known {known:,}"
-    )
+    say(f"learned {len(learner.learned):,} files, {learner.tokens:,} tokens; known {known:,}")
     if str(skipped):
-        click.echo(f"skipped: {skipped}")
+        say(f"skipped: {skipped}")
     for line in holdings(lessons, store, learner.tokens):
-        click.echo(line)
+        say(line)

@@ -8,6 +8,7 @@ Knows names, exit statuses and how an error is printed. Does not know what a com
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ import click
 from aded_edge.errors import AdedError
 
 from .options import Group
+from .output import DimLogHandler, complain, complain_of_usage
 
 COMMANDS = {
     "bench": "bench",
@@ -54,13 +56,14 @@ def main_chat(arguments: Sequence[str] | None = None) -> None:
 
 def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status. A user's error is printed as one line."""
+    logging.getLogger("aded_edge").handlers = [DimLogHandler()]
     try:
         status = command.main(arguments, standalone_mode=False)
     except AdedError as error:
-        click.echo(f"aded-edge: {error}", err=True)
+        complain(error)
         return 1
     except click.ClickException as error:
-        error.show()
+        complain_of_usage(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130

@@ -5,8 +5,6 @@ Knows tables and questions. Does not know where models lie, nor how they get the
 
 from __future__ import annotations
 
-import json
-
 import click
 from rich.box import SIMPLE
 from rich.filesize import decimal
@@ -17,7 +15,7 @@ from aded_edge.models import fetch as fetch_model
 from aded_edge.models import remove as remove_model
 
 from .options import JSON, Group
-from .output import console
+from .output import agreed, console, data, print_json, say
 
 
 @click.group(cls=Group)
@@ -31,7 +29,7 @@ def list_(json_: bool) -> None:
     """List the models in models/ and in the hub's cache."""
     there = all_models()
     if json_:
-        click.echo(json.dumps([_as_dict(model) for model in there], indent=2, ensure_ascii=False))
+        print_json([_as_dict(model) for model in there], indent=2)
         return
     out = console()
     if there:
@@ -45,7 +43,7 @@ def list_(json_: bool) -> None:
 @click.argument("reference")
 def fetch(reference: str) -> None:
     """Fetch hf:owner/repo[:file or quantisation], or the default model by its name."""
-    click.echo(fetch_model(reference))  # the path, and nothing else, on stdout
+    data(f"{fetch_model(reference)}\n")  # the path, and nothing else, on stdout
 
 
 @models.command("remove")
@@ -56,11 +54,11 @@ def remove(reference: str, yes: bool) -> None:
     doomed = removable(reference)
     if not yes:
         for model in doomed:
-            click.echo(f"{model.name}, {decimal(model.size)}: {model.path}", err=True)
-        click.confirm("Remove it?" if len(doomed) == 1 else "Remove them?", abort=True, err=True)
+            say(f"{model.name}, {decimal(model.size)}: {model.path}", err=True)
+        agreed("Remove it?" if len(doomed) == 1 else "Remove them?", abort=True)
     for model in doomed:
         freed = remove_model(model)
-        click.echo(f"removed {model.name}: {decimal(freed)} freed")
+        say(f"removed {model.name}: {decimal(freed)} freed")
 
 
 def _table(there: list[Model]) -> Table:

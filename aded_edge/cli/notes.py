@@ -17,7 +17,7 @@ from aded_edge.store import Store
 
 from .history import opened
 from .options import STORE, FilePath, Group
-from .output import console, plain_table
+from .output import console, plain_table, say
 
 
 @click.group(cls=Group)
@@ -70,10 +70,10 @@ def search(store: Path, words: tuple[str, ...], limit: int) -> None:
     with opened(store) as file:
         found = file.notes.search(" ".join(words), limit)
     for passage in found:
-        click.secho(f"{passage.path}:{passage.line}", bold=True)
-        click.echo(f"{passage.text}\n")
+        say(f"{passage.path}:{passage.line}", bold=True)
+        say(f"{passage.text}\n")
     if not found:
-        click.echo("nothing was found", err=True)
+        say("nothing was found", err=True)
 
 
 @notes.command("remove")
@@ -100,6 +100,6 @@ def _refresh(file: Store) -> Refreshed:
 
 def _tell(refreshed: Refreshed) -> None:
     new, changed, gone, documents, skipped = refreshed
-    click.echo(f"{documents} documents: {new} new, {changed} changed, {gone} gone")
+    say(f"{documents} documents: {new} new, {changed} changed, {gone} gone")
     if str(skipped):
-        click.echo(f"skipped: {skipped}", err=True)
+        say(f"skipped: {skipped}", err=True)

@@ -22,6 +22,7 @@ from aded_edge.teach.lessons import Lessons, load_for_teaching
 from aded_edge.teach.prime import PrimingFigures, load_openings, opening_prompts, run_priming
 
 from .options import MODEL, STORE, Command, FilePath, how_it_runs
+from .output import say
 from .teaching import holdings, until_interrupted
 
 
@@ -101,6 +102,6 @@ def _report(figures: PrimingFigures, sequences: int, lessons: Lessons, store: Pa
     line += f": {speed:.1f} tokens/s"
     if sequences > 1:
         line += f", {speed * figures.alone:.1f} times one sequence ({1 / figures.alone:.1f})"
-    click.echo(line)
+    say(line)
     for line in holdings(lessons, store, figures.tokens):
-        click.echo(line)
+        say(line)

@@ -5,7 +5,6 @@ Knows tables, bars and a picture. Does not know how the figures were counted.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,11 +15,12 @@ from rich.console import Console
 
 from aded_edge.errors import BenchError
 from aded_edge.files import check_picture, save_picture
+from aded_edge.shown import local, one_line
 from aded_edge.store import AnswerTotals, MatrixSize
 
 from .history import opened
 from .options import JSON, STORE, Command, FilePath
-from .output import console, plain_table
+from .output import console, plain_table, print_json, say
 
 _BAR = 24
 """Columns of the longest bar."""
@@ -40,7 +40,7 @@ def stats(store: Path, days: int, json_: bool, png: Path | None) -> None:
         by_conversation = file.conversations.by_conversation(days)
         sizes = file.sizes()
     if json_:
-        click.echo(json.dumps(_as_dict(by_day, by_conversation, sizes), ensure_ascii=False))
+        print_json(_as_dict(by_day, by_conversation, sizes))
     else:
         out = console()
         _print(out, "day", by_day)
@@ -49,7 +49,7 @@ def stats(store: Path, days: int, json_: bool, png: Path | None) -> None:
             out.print(_about_matrix(size))
     if png is not None:
         draw(by_conversation, png)
-        click.echo(f"Drawn to {png}.", err=True)
+        say(f"Drawn to {png}.", err=True)
 
 
 def draw(conversations: Sequence[AnswerTotals], png: Path) -> None:
@@ -88,7 +88,7 @@ def _print(out: Console, what: str, days: Sequence[AnswerTotals]) -> None:
             f"{day.tokens_per_second:.1f}",
             f"{day.mat:.2f}",
             f"{speedup:.2f}" if speedup is not None else "",
-            bar + (f" {day.title[:40]}" if day.title else ""),
+            bar + (f" {one_line(day.title[:40])}" if day.title else ""),
         )
     out.print(table)
     out.print()
@@ -96,11 +96,11 @@ def _print(out: Console, what: str, days: Sequence[AnswerTotals]) -> None:
 
 def _about_matrix(size: MatrixSize) -> str:
     if not size.parts:
-        return f"The matrix of {size.name} is empty, since {size.since[:10]}."
+        return f"The matrix of {size.name} is empty, since {local(size.since, day=True)}."
     return (
         f"The matrix of {size.name}: {size.contexts:,} contexts and {size.tokens:,} tokens in "
-        f"{size.parts} parts, {size.nbytes / 1e6:.1f} MB; since {size.since[:10]}, last written "
-        f"{size.updated[:16].replace('T', ' ')} UTC."
+        f"{size.parts} parts, {size.nbytes / 1e6:.1f} MB; since {local(size.since, day=True)}, "
+        f"last written {local(size.updated)}."
     )
 
 

@@ -46,6 +46,17 @@ class Prompter:
             )
         )
 
+    def opens_thought(self) -> bool:
+        """Whether the template ends a prompt with <think>, so that answers begin in reasoning."""
+        if not self._format:
+            return False
+        format_: Any = self._format
+        try:
+            prompt = format_(messages=[{"role": "user", "content": "?"}]).prompt
+        except Exception:  # a template may do anything; the first answer reports it
+            return False
+        return str(prompt).rstrip().endswith("<think>")
+
     def text(self, tokens: list[int]) -> str:
         """The text of generated tokens."""
         return str(self._llama.detokenize(tokens).decode("utf-8", "replace"))

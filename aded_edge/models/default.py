@@ -29,6 +29,7 @@ import platformdirs
 from tqdm import tqdm
 
 from aded_edge.errors import AdedError, ModelFetchError
+from aded_edge.shown import one_line
 
 from .digest import sha256
 
@@ -248,7 +249,7 @@ def _on_terminal() -> bool:
 
 
 def _say(line: str) -> None:
-    print(f"aded-edge: {line}", file=sys.stderr)
+    print(f"aded-edge: {one_line(line)}", file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -26,6 +26,7 @@ from rich.filesize import decimal
 from tqdm import tqdm
 
 from aded_edge.errors import ModelError, ModelFetchError
+from aded_edge.shown import one_line
 
 from .cache import hub_cache, repo_folder
 from .digest import sha256
@@ -107,7 +108,7 @@ def _download(url: str, blob: Path, size: int, name: str) -> None:
     _check_room(blob.parent, size - _size(partial), name)
     log.info("fetching %s (%s) into %s", name, decimal(size), blob.parent.parent)
     with tqdm(
-        desc=PurePosixPath(name).name,
+        desc=one_line(PurePosixPath(name).name),
         total=size,
         initial=_size(partial),
         unit="B",

@@ -18,15 +18,15 @@ from typing import Any, get_args
 import click
 import platformdirs
 from click.core import ParameterSource
-from rich.console import Console
 
 from aded_edge.assistant import Assistant, Overflow
 from aded_edge.assistant.settings import SAMPLING, Persona, load_settings
 from aded_edge.errors import ConfigError
 from aded_edge.models import default_model_path, fetch_default_model
+from aded_edge.shown import one_line
 
 from ..options import STORE_OR_NONE, THREADS, Command, FilePath
-from ..output import DimLogHandler, dim
+from ..output import agreed, console, dim
 from .commands import SETTABLE, all_commands, show
 from .line import open_line
 from .newcomer import advice
@@ -121,9 +121,7 @@ def chat(context: click.Context, /, prompt: str | None, **options: Any) -> None:
 
     Without MODEL, the default model answers. Conversations are kept, and /search finds them.
     """
-    log = logging.getLogger("aded_edge")
-    log.setLevel(logging.INFO)
-    log.handlers = [DimLogHandler()]
+    logging.getLogger("aded_edge").setLevel(logging.INFO)
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal whose encoding lacks a character shows "?" instead of a traceback.
@@ -188,7 +186,7 @@ def _take_up(assistant: Assistant, resume: int | None, system: str | None) -> No
     if resume is not None:
         found = assistant.resume(None if resume == _LAST else resume)
         if sys.stdin.isatty():
-            dim(f"conversation {found.id}: {found.title} ({found.messages} messages)")
+            dim(one_line(f"conversation {found.id}: {found.title} ({found.messages} messages)"))
             show(assistant.messages[-2:])
         if system is not None:
             assistant.set_system(system)
@@ -204,13 +202,15 @@ def _repl(
     no_log: bool,
     **_: Any,
 ) -> Repl:
-    console = Console()
+    screen = console()
+    thinking = assistant.thinks_first
     if json_:
         printer: Callable[[], Printer] | None = None
-    elif plain or not console.is_terminal or console.is_dumb_terminal:
-        printer = lambda: PlainPrinter(thoughts=think == "dim" or not console.is_terminal)  # noqa: E731
+    elif plain or not screen.is_terminal or screen.is_dumb_terminal:
+        thoughts = think == "dim" or not screen.is_terminal
+        printer = lambda: PlainPrinter(thoughts, thinking)  # noqa: E731
     else:
-        printer = lambda: MarkdownPrinter(console, think)  # noqa: E731
+        printer = lambda: MarkdownPrinter(screen, think, thinking)  # noqa: E731
     folder = Path(platformdirs.user_data_dir("aded-edge", appauthor=False))
     history = None if no_log else folder / "typed.txt"
     # The line needs the repl for its status, and the repl needs the line.
@@ -230,7 +230,7 @@ def _find_model(model: str | None) -> str | Path:
     if path.name != default.name:
         return str(model)
     asks = sys.stdin.isatty() and sys.stderr.isatty()
-    if asks and not click.confirm(f"{path} is missing. Fetch it (93 MB)?", default=True, err=True):
+    if asks and not agreed(f"{path} is missing. Fetch it (93 MB)?", default=True):
         raise click.Abort
     return fetch_default_model(path.parent)
 

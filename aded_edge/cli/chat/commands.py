@@ -5,10 +5,8 @@ Knows the assistant. Does not know how a line is read or an answer printed: the 
 
 from __future__ import annotations
 
-import base64
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +17,10 @@ import click
 from aded_edge.assistant.export import export_file
 from aded_edge.decode.stats import Stats
 from aded_edge.errors import ConfigError, did_you_mean
+from aded_edge.shown import local, one_line
 from aded_edge.store import Message
 
-from ..output import dim
+from ..output import dim, to_clipboard
 from .output import speedup
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def _new(repl: Repl, _: str) -> None:
 
 def _resume(repl: Repl, argument: str) -> None:
     found = repl.assistant.resume(_number(argument) if argument else None)
-    dim(f"conversation {found.id}: {found.title} ({found.messages} messages)")
+    dim(one_line(f"conversation {found.id}: {found.title} ({found.messages} messages)"))
     if repl.assistant.messages:
         show(repl.assistant.messages[-2:])
 
@@ -75,7 +74,7 @@ def _list(repl: Repl, argument: str) -> None:
     found = repl.assistant.conversations(_number(argument) if argument else 10)
     for about in found:
         here = "*" if about.uid == repl.assistant.conversation.uid else " "
-        dim(f"{here}{about.id:>5}  {about.updated[:10]}  {about.title}")
+        dim(one_line(f"{here}{about.id:>5}  {local(about.updated, day=True)}  {about.title}"))
     if not found:
         dim("no conversations yet")
 
@@ -83,7 +82,8 @@ def _list(repl: Repl, argument: str) -> None:
 def _search(repl: Repl, argument: str) -> None:
     found = repl.assistant.search(_needed(argument, "/search WORDS"), 10)
     for hit in found:
-        dim(f"{hit.conversation:>6}  {hit.created[:10]}  {hit.role}: {hit.snippet}")
+        day = local(hit.created, day=True)
+        dim(one_line(f"{hit.conversation:>6}  {day}  {hit.role}: {hit.snippet}"))
     if not found:
         dim("nothing was found")
 
@@ -141,9 +141,7 @@ def _copy(repl: Repl, _: str) -> None:
     if not repl.assistant.messages:
         raise ConfigError("there is no answer yet that could be copied")
     answer = repl.assistant.messages[-1].content
-    # OSC 52 asks the terminal to fill the clipboard, which works over ssh and in tmux too.
-    sys.stderr.write(f"\x1b]52;c;{base64.b64encode(answer.encode()).decode()}\x07")
-    sys.stderr.flush()
+    to_clipboard(answer)
     dim(f"{len(answer)} characters are in the clipboard, if this terminal allows it")
 
 
@@ -160,7 +158,7 @@ def _memories(repl: Repl, argument: str) -> None:
             raise ConfigError(f"/memories takes nothing or 'budget N', not {argument!r}")
         assistant.memory_tokens = _number(value)
     for memory in assistant.memories():
-        dim(f"{memory.id:>4}  {memory.created[:10]}  {memory.text}")
+        dim(one_line(f"{memory.id:>4}  {local(memory.created, day=True)}  {memory.text}"))
     spent = sum(use.tokens for use in assistant.used)
     dim(f"given with the last answer: {spent} of {assistant.memory_tokens} tokens")
     for use in assistant.used:

@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import click
+from aded_edge.shown import visible
 
 if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyBindings
+
+_DIRECTIONS = (*range(0x2028, 0x202F), *range(0x2066, 0x2070))
+"""Characters that change the direction of writing, or separate lines."""
 
 RULE = "Enter sends; Esc Enter, or a backslash at the end of a line, begins another line"
 
@@ -61,7 +64,8 @@ class SimpleLine:
     def _line(self, prompt: str) -> str:
         if sys.stdout.isatty():
             return input(prompt)
-        click.echo(prompt, nl=False, err=True)  # stdout carries answers only
+        sys.stderr.write(prompt)  # stdout carries answers only
+        sys.stderr.flush()
         return input()
 
 
@@ -85,8 +89,11 @@ class PromptLine:
         from prompt_toolkit.completion import WordCompleter
         from prompt_toolkit.filters import Condition
         from prompt_toolkit.history import FileHistory, InMemoryHistory
+        from prompt_toolkit.layout.screen import Char
         from prompt_toolkit.styles import Style
 
+        # What is edited may hold what a terminal obeys. prompt_toolkit knows control characters.
+        Char.display_mappings.update((c, visible(c)) for c in map(chr, _DIRECTIONS))
         about = dict(commands)
         names = [f"/{name}" for name in about]
         meta = {f"/{name}": text for name, text in about.items()}

@@ -12,11 +12,12 @@ import click
 
 from aded_edge.assistant import Assistant, memory_in
 from aded_edge.errors import AdedError
+from aded_edge.shown import one_line
 
-from ..output import dim
+from ..output import agreed, complain, dim, print_json, say
 from .commands import run
 from .line import Line
-from .output import Printer, as_json, speedup, summary
+from .output import Printer, as_dict, speedup, summary
 from .repetition import Repetition
 
 HELP = "/exit leaves, /new begins a conversation, /help lists all; Ctrl-C stops an answer"
@@ -49,7 +50,7 @@ class Repl:
             try:
                 text = self.line.read().strip()
             except (EOFError, KeyboardInterrupt):
-                click.echo(err=True)
+                say(err=True)
                 return
             try:
                 if text.startswith("/"):
@@ -58,7 +59,7 @@ class Repl:
                     self._offer_to_remember(text)
                     self.answer(self.assistant.ask(text))
             except AdedError as error:
-                click.echo(f"aded-edge: {error}", err=True)
+                complain(error)
             except (KeyboardInterrupt, EOFError):  # at a question that a command asks
                 dim("stopped")
 
@@ -93,7 +94,7 @@ class Repl:
             parts.append(faster)
         if not assistant.kept:
             parts.append("nothing is kept")
-        return " · ".join(parts)
+        return one_line(" · ".join(parts))
 
     def _tell(self, said: list[str], interrupted: bool, json: bool) -> None:
         assistant = self.assistant
@@ -101,10 +102,10 @@ class Repl:
         last = assistant.messages[-1] if said and assistant.messages else None
         if json:
             sources = last.sources if last else ()
-            click.echo(as_json("".join(said), assistant.stats, interrupted, sources))
+            print_json(as_dict("".join(said), assistant.stats, interrupted, sources))
             return
         if last is not None and last.sources:
-            dim(f"drew on: {', '.join(last.sources)}")
+            dim(one_line(f"drew on: {', '.join(last.sources)}"))
         cut = last.cut if last else None
         ending = ", stopped" if interrupted else ", cut at the limit" if cut == "limit" else ""
         dim(summary(assistant.stats) + ending)
@@ -114,10 +115,10 @@ class Repl:
         if wanted is None or not self.assistant.kept:
             return
         try:
-            agreed = click.confirm(f"Remember for good: {wanted}?", default=True, err=True)
+            wanted_too = agreed(f"Remember for good: {wanted}?", default=True)
         except click.Abort:
-            agreed = False
-            click.echo(err=True)
-        if agreed:
+            wanted_too = False
+            say(err=True)
+        if wanted_too:
             self.assistant.remember(wanted)
             dim("remembered")

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from aded_edge.cli.chat.output import (
+    LATE,
     MarkdownPrinter,
     PlainPrinter,
     Thoughts,
-    split_blocks,
     summary,
 )
 from aded_edge.decode.stats import Stats
@@ -32,6 +32,32 @@ def test_thoughts_are_told_apart_however_they_are_cut(data):
     assert told_apart(pieces) == ("a d <thin e", "b < cf")
 
 
+@given(st.data())
+def test_thinking_that_the_prompt_opened_ends_at_any_split(data):
+    text = "b < c</thin</think>\n\nd </think>e"
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)))))
+    split = Thoughts(thinking=True)
+    parts = [
+        part
+        for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True)
+        for part in split.feed(text[i:j])
+    ] + list(split.rest())
+    assert "".join(text for thought, text in parts if thought) == "b < c</thin"
+    assert "".join(text for thought, text in parts if not thought) == "\n\nd </think>e"
+
+
+def test_a_closing_tag_alone_ends_the_thinking():
+    assert told_apart(["hm, ", "2</think>two"]) == ("hm, two", "2")
+    split = Thoughts()
+    list(split.feed("hm"))
+    assert not split.late
+    list(split.feed("</think>two"))
+    assert split.late
+    text = printed(["hm", "\n</th", "ink>two"])
+    assert text.index("hm") < text.index(LATE) < text.index("two")
+    assert "</think>" not in text
+
+
 def told_apart_at_once(text):
     """The slow, obvious twin of `Thoughts`: it looks at the whole text."""
     parts = {False: "", True: ""}
@@ -45,24 +71,9 @@ def told_apart_at_once(text):
 
 @given(st.lists(st.sampled_from(["<think>", "</think>", "<", "think>", "/", "a", " "])))
 def test_any_text_is_split_as_if_it_came_at_once(pieces):
-    text = "".join(pieces)
+    text = "<think>" + "".join(pieces)
+    pieces = ["<thi", "nk>", *pieces]
     assert told_apart(pieces) == told_apart(list(text)) == told_apart_at_once(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "finished", "rest"),
-    [
-        ("one\n\ntwo", "one\n\n", "two"),
-        ("one\n\n", "", "one\n\n"),
-        ("```\na\n\nb\n", "", "```\na\n\nb\n"),
-        ("```\na\n\nb\n```\n\nc", "```\na\n\nb\n```\n\n", "c"),
-        ("- a\n\n- b", "", "- a\n\n- b"),
-        ("1. a\n\n2", "", "1. a\n\n2"),
-        ("- a\n\nb", "- a\n\n", "b"),
-    ],
-)
-def test_blocks(text, finished, rest):
-    assert split_blocks(text) == (finished, rest)
 
 
 ANSWER = "# Title\n\nSome *text*.\n\n```python\nx = 1\n\ny = 2\n```\n\n- a\n- b\n"
