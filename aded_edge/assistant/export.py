@@ -74,7 +74,7 @@ def read_file(path: Path) -> list[Whole]:
         if not found:
             raise ValueError("it contains no conversation")
         return found
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"{path} is no conversation that aded-edge exported ({error}); give a .md or .json "
             "file of `aded-edge history export`"

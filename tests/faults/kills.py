@@ -122,7 +122,9 @@ def crowd(
         child.check(0)
     check_sound(store_in(folder))
     for scene in dict.fromkeys(team):
-        own = [child.entries() for child, other in zip(children, team, strict=True) if other is scene]
+        own = [
+            child.entries() for child, other in zip(children, team, strict=True) if other is scene
+        ]
         scene.check(folder, own)
     lines = sum(len(child.text().splitlines()) for child in children)
     return {"returned": sum(_returned(c.entries()) for c in children), "lines": lines}

@@ -91,9 +91,7 @@ def steps(seed: int, until: float) -> Iterator[int]:
 
 def done(journals: Iterable[list[Entry]], what: str = "done") -> set[int]:
     """All numbers that were noted under a name."""
-    return {
-        number for entries in journals for entry in entries for number in entry.get(what, ())
-    }
+    return {number for entries in journals for entry in entries for number in entry.get(what, ())}
 
 
 def check_numbers(name: str, found: Iterable[int], journals: Sequence[list[Entry]]) -> None:
@@ -282,8 +280,10 @@ class Migrating(Scene):
         with closing(sqlite3.connect(path)) as conn, conn:
             conn.execute("PRAGMA journal_mode = WAL")
             _insert_part(conn, ledger(7, 300))
-            conn.execute("INSERT INTO cost_curves (key, curve, conditions) VALUES ('k', ?, '{}')",
-                         ('{"1": 0.5}',))
+            conn.execute(
+                "INSERT INTO cost_curves (key, curve, conditions) VALUES ('k', ?, '{}')",
+                ('{"1": 0.5}',),
+            )
             if version >= 3:
                 conn.execute("INSERT INTO conversations (uid, title, model) VALUES ('u', '7', 'm')")
                 rows = [("user", "an old question"), ("assistant", "an old answer")]
@@ -336,7 +336,7 @@ def usable(path: Path) -> bool:
 
 def _spoken(tokens: Int32Array) -> str:
     # The tiny model's token 3 + b is the byte b.
-    return bytes((tokens[tokens >= 3] - 3).tolist()).decode("utf-8", "replace")
+    return bytes((tokens[(tokens >= 3) & (tokens < 259)] - 3).tolist()).decode("utf-8", "replace")
 
 
 def _turn(number: int) -> tuple[Conversation, list[Message]]:
