@@ -335,8 +335,9 @@ def usable(path: Path) -> bool:
 
 
 def _spoken(tokens: Int32Array) -> str:
-    # The tiny model's token 3 + b is the byte b.
-    return bytes((tokens[(tokens >= 3) & (tokens < 259)] - 3).tolist()).decode("utf-8", "replace")
+    # The tiny model's token 3 + b is the byte b; its tokenizer writes a space as U+2581.
+    text = bytes((tokens[(tokens >= 3) & (tokens < 259)] - 3).tolist())
+    return text.decode("utf-8", "replace").replace("\u2581", " ").strip()
 
 
 def _turn(number: int) -> tuple[Conversation, list[Message]]:
