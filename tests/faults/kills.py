@@ -114,7 +114,7 @@ def crowd(
         fork(partial(_write, scene, folder, seed + 1 + n, until), folder / f"{scene.name}-{n}")
         for n, scene in enumerate(team)
     ]
-    while any([child.running() for child in children]) and time.monotonic() < until:
+    while any(child.running() for child in children) and time.monotonic() < until:
         time.sleep(min(1.0, seconds / 10))
         progress(min(1.0, seconds / 10))
     for child in children:
