@@ -21,7 +21,7 @@ from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
 from aded_edge.runtime.persistence import part_from_learned
 from aded_edge.store import Store
 from tests.soak.budget import ModelledBudget
-from tests.soak.runs import question
+from tests.soak.runs import SETTINGS, question
 
 WRONG = 8
 """Wrong tokens in a row after each context."""
@@ -56,7 +56,7 @@ def poisoned(
         Figures ready for JSON: cost of a token relative to 1.0, of the first window and of the
         worst one, and the number of tokens from which on every window is level.
     """
-    settings: dict[str, Any] = {"n_ctx": 1024, "verbose": False, "seed": seed}
+    settings = {**SETTINGS, "seed": seed}
     with Llama(str(model), drafting="off", store=None, **settings) as llama:
         prompts = [llama.tokenize(question(n).encode()) for n in range(answers)]
         truth = [_answer(llama, prompt, tokens) for prompt in prompts]
@@ -76,8 +76,10 @@ def poisoned(
 
 
 def _answer(llama: Llama, prompt: list[int], tokens: int) -> list[int]:
+    # From the whole distribution: what a model repeats, drafts would win, and hide what they lose.
     llama.set_seed(1)
-    return list(islice(llama.generate(prompt, temp=0.8), tokens))
+    stream = llama.generate(prompt, temp=1.0, top_k=0, top_p=1.0, min_p=0.0)
+    return list(islice(stream, tokens))
 
 
 def _poison(
@@ -114,7 +116,8 @@ def _costs(history: Sequence[tuple[float, int]]) -> dict[str, Any]:
     costs = np.repeat(
         [cost / emitted for cost, emitted in history], [emitted for _, emitted in history]
     )
-    windows = [float(costs[at : at + WINDOW].mean()) for at in range(0, len(costs), WINDOW)]
+    starts = range(0, len(costs) - WINDOW + 1, WINDOW)
+    windows = [float(costs[at : at + WINDOW].mean()) for at in starts]
     loud = [n for n, cost in enumerate(windows) if cost > LEVEL]
     drafts = sum(cost > 1.0 for cost, _ in history)
     return {

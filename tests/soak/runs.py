@@ -19,7 +19,7 @@ from aded_edge.decode.stats import Meter
 from aded_edge.draft.drafter import AdaptiveDrafter
 from aded_edge.draft.matrix import TrigramMatrix
 from aded_edge.draft.spans import Spans
-from aded_edge.runtime.persistence import Persistence
+from aded_edge.runtime import persistence
 from tests.scripted import ScriptedTarget
 from tests.soak.budget import ModelledBudget
 from tests.soak.track import Track
@@ -32,8 +32,20 @@ ERA = 20
 
 Within an era most steps repeat what was said in it."""
 
+SETTINGS: dict[str, Any] = {
+    "n_ctx": 1024,
+    "n_threads": 1,
+    "n_threads_batch": 1,
+    "flash_attn": True,
+    "verbose": False,
+}
+"""Of every model. One thread, because those of llama.cpp spin where another process works."""
+
 OPENINGS = 8
 """Prompts of an era."""
+
+MOST_PARTS = 8
+"""Parts of a model before they are folded, so that a short run folds often, too."""
 
 REOPENED = 64
 """After so many answers the store is closed and read again, as by a new process."""
@@ -67,6 +79,7 @@ def scripted(steps: int, seed: int, store: Path, progress: Progress) -> dict[str
     Returns:
         The figures, see `Track.figures`.
     """
+    persistence.MOST_PARTS = MOST_PARTS
     world, rng = World(seed), np.random.default_rng(seed)
     target = ScriptedTarget(world, VOCABULARY)
     each = min(max(steps // 400, 10), 200)
@@ -84,7 +97,7 @@ def scripted(steps: int, seed: int, store: Path, progress: Progress) -> dict[str
         if number % REOPENED == 0:
             if kept is not None:
                 kept.close()
-            kept, drafter = Persistence(store), _small_drafter(steps)
+            kept, drafter = persistence.Persistence(store), AdaptiveDrafter(**_bounds(steps))
             kept.load("scripted", "a scripted target", drafter)
             loop = Loop(target, drafter, budget)
         assert loop is not None
@@ -115,25 +128,30 @@ def _answer(loop: Loop, choose: Any, prompt: Int32Array, steps: int) -> Meter:
     return meter
 
 
-def _small_drafter(steps: int) -> AdaptiveDrafter:
-    return AdaptiveDrafter(
-        matrix=TrigramMatrix(max_contexts=steps // 16), spans=Spans(max(steps // 8, 64))
-    )
+def _bounds(steps: int) -> dict[str, Any]:
+    return {
+        "matrix": TrigramMatrix(max_contexts=steps // 16),
+        "spans": Spans(max(steps // 8, 64)),
+    }
 
 
 def real(model: Path, steps: int, seed: int, store: Path, progress: Progress) -> dict[str, Any]:
-    """Answer questions with a model.
+    """Answer questions with a model; the bounds are as small as those of `scripted`.
 
     Returns:
         The figures, see `Track.figures`.
     """
     track = Track(steps, store)
-    with Llama(str(model), store=store, n_ctx=1024, verbose=False, seed=seed) as llama:
+    persistence.MOST_PARTS = MOST_PARTS
+    each = min(max(steps // 100, 16), 160)
+    with Llama(str(model), store=store, seed=seed, **SETTINGS) as llama:
+        assert llama._loop is not None
+        vars(llama._loop.drafter).update(_bounds(steps))
         for number in itertools.count():
             if track.done:
                 break
             llama.create_completion(
-                question(number), max_tokens=160, temperature=0.8, seed=seed + number
+                question(number), max_tokens=each, temperature=0.8, seed=seed + number
             )
             llama.wait_for_store()
             run = llama.stats

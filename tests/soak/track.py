@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
@@ -35,8 +36,7 @@ class Track:
     def __init__(self, total: int, store: Path) -> None:
         self._total = total
         self._store = store
-        self._seconds = [0.0] * TENTHS
-        self._steps = [0] * TENTHS
+        self._micros: list[list[float]] = [[] for _ in range(TENTHS)]  # of a step, by answer
         self._memory = [0] * QUARTERS
         self._sizes = [0] * QUARTERS
         self.steps = 0
@@ -45,9 +45,7 @@ class Track:
         """Count the steps of an answer, and the seconds of drafting and learning in it."""
         if self.done or not steps:
             return
-        tenth = self.steps * TENTHS // self._total
-        self._seconds[tenth] += seconds
-        self._steps[tenth] += steps
+        self._micros[self.steps * TENTHS // self._total].append(1e6 * seconds / steps)
         quarter = self.steps * QUARTERS // self._total
         self.steps += steps
         self._sizes[quarter] = max(self._sizes[quarter], self._store_bytes())
@@ -62,10 +60,8 @@ class Track:
 
     def figures(self) -> dict[str, Any]:
         """All figures, ready for JSON; memory and store in bytes, times in microseconds."""
-        micros = [
-            round(1e6 * seconds / max(steps, 1), 1)
-            for seconds, steps in zip(self._seconds, self._steps, strict=True)
-        ]
+        # Medians of answers, because other processes disturb some of them.
+        micros = [round(median(times), 1) if times else 0.0 for times in self._micros]
         return {
             "steps": self.steps,
             "memory": self._memory,
