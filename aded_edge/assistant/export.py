@@ -75,7 +75,7 @@ def read_file(path: Path) -> list[Whole]:
         if not found:
             raise ValueError("it contains no conversation")
         return found
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"{path} is no conversation that aded-edge exported ({error}); give a .md or .json "
             "file of `aded-edge history export`"
@@ -165,6 +165,7 @@ def _whole(about: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> W
     texts = (conversation.title, conversation.model, conversation.system, conversation.summary)
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("the title, model, system message or summary is no text")
+    _check_types(conversation, ("persona",), ("created", "updated"), ("summarized",))
     said = [_message(message) for message in messages]
     if [message.role for message in said] != ["user", "assistant"] * (len(said) // 2):
         raise ValueError("questions and answers do not alternate")
@@ -179,4 +180,18 @@ def _message(about: Mapping[str, Any]) -> Message:
     stats: Any = values.get("stats", {})
     if not isinstance(content, str) or not isinstance(stats, dict):
         raise ValueError("the content of a message is no text, or its stats are no table")
-    return Message(**values)
+    message = Message(**values)
+    _check_types(message, ("given", "cut", "model"), ("created",), ("tokens",))
+    return message
+
+
+def _check_types(
+    about: object, optional: Sequence[str], texts: Sequence[str], counts: Sequence[str]
+) -> None:
+    for name in (*optional, *texts, *counts):
+        value = getattr(about, name)
+        if value is None and name in optional:
+            continue
+        right = 0 <= value < 1 << 63 if type(value) is int else isinstance(value, str)
+        if not right or (name in counts) != (type(value) is int):
+            raise ValueError(f"{name} has the value {value!r}")
