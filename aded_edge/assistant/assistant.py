@@ -22,10 +22,10 @@ from aded_edge.errors import ConfigError
 from aded_edge.llamacpp.fingerprint import model_name
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import StoreChoice, check_store, default_threads
-from aded_edge.store import Conversation, Hit, Memory, Message, default_store_path
+from aded_edge.store import Conversation, Hit, Memory, Message, WorkingCopy, default_store_path
 
 from .attachments import Attachments
-from .keeping import Keeping
+from .keeping import Keeping, utc_now
 from .kv_states import KVStates
 from .recall import Recalled
 from .sampling import recommended_sampling
@@ -149,7 +149,7 @@ class Assistant:
         recalled = [item for item in self.used if item not in self._window.standing]
         turn = self._turns.repeat(self.conversation, self.messages[:-_TURN], question, recalled)
         seed = int.from_bytes(os.urandom(4), "little")
-        yield from self._answer(turn, {**self.sampling, "seed": seed}, replaces=_TURN)
+        yield from self._answer(turn, {**self.sampling, "seed": seed})
 
     def edit(self, text: str) -> Generator[str, None, None]:
         """Replace the last question by another one, and answer that.
@@ -161,7 +161,7 @@ class Assistant:
         self._last_question()
         earlier = self.messages[:-_TURN]
         turn = self._turns.prepare(self.conversation, earlier, text, self.memory_tokens)
-        yield from self._answer(turn, self.sampling, replaces=_TURN)
+        yield from self._answer(turn, self.sampling)
 
     def undo(self) -> Message:
         """Remove the last question and its answer; return the question.
@@ -171,9 +171,7 @@ class Assistant:
         """
         question = self._last_question()
         self.messages = self.messages[:-_TURN]
-        self.conversation = self._keeping.write_turn(
-            self.conversation, self.messages, replaces=_TURN
-        )
+        self._write()
         return question
 
     # --- conversations --------------------------------------------------------------------------
@@ -194,18 +192,14 @@ class Assistant:
             ConfigError: there is no such conversation.
             StoreError: it cannot be read.
         """
-        store = self._keeping.store
-        found = self._keeping.read(
-            lambda store: (
-                store.conversations.latest() if number is None else store.conversations.get(number)
-            )
-        )
-        if store is None or found is None:
+        self._write_rest()
+        copy = self._keeping.take_up(number)
+        if copy is None:
             which = "no conversation yet" if number is None else f"no conversation {number}"
             raise ConfigError(f"there is {which}; `aded-edge history list` shows all")
-        messages = store.conversations.messages(found)
+        found = copy.conversation
         self._leave()
-        self._take_up(found, messages)
+        self._take_up(found, copy.messages, copy)
         self._keeping.load_kv(found, self.llama)
         return found
 
@@ -213,7 +207,7 @@ class Assistant:
         """Replace the system message of the running conversation."""
         self.conversation = replace(self.conversation, system=text)
         if self.messages:
-            self.conversation = self._keeping.write_turn(self.conversation, self.messages)
+            self._write()
 
     def conversations(self, limit: int = 20) -> list[Conversation]:
         """Conversations by their last update, newest first."""
@@ -247,7 +241,7 @@ class Assistant:
             ConfigError: there is no such memory, or no store.
             StoreError: the store cannot be written.
         """
-        self.conversation = self._keeping.write_rest(self.conversation, self.messages)
+        self._write_rest()
         self._keeping.forget_memory(number, self.llama)
         self._window.standing = [m for m in self._window.standing if not _is_memory(m, number)]
         self.used = [item for item in self.used if not _is_memory(item, number)]
@@ -283,8 +277,8 @@ class Assistant:
 
     @property
     def kept(self) -> bool:
-        """Whether turns are written to the store."""
-        return self._keeping.writes
+        """Whether the conversation is in the store, all of it, and the next turn will be."""
+        return self._keeping.kept
 
     def close(self) -> None:
         """Save the KV of the conversation; close the store, and the model unless it was given."""
@@ -306,34 +300,47 @@ class Assistant:
 
     # --- how they are done ----------------------------------------------------------------------
 
-    def _answer(
-        self, turn: Turn, sampling: Mapping[str, Any], replaces: int = 0
-    ) -> Generator[str, None, None]:
+    def _answer(self, turn: Turn, sampling: Mapping[str, Any]) -> Generator[str, None, None]:
         answer = Answer(self.llama, turn)
         try:
             yield from answer.stream(sampling)
         finally:  # also after an error or an interruption, for the part that was said
             if answer.worth_keeping:
-                self._keep(turn, answer.message(), replaces)
+                self._keep(turn, answer.message())
 
-    def _keep(self, turn: Turn, answer: Message, replaces: int) -> None:
-        new = [turn.question, answer]
+    def _keep(self, turn: Turn, answer: Message) -> None:
+        # The time now: a store that is locked may take them later.
+        new = [replace(one, created=one.created or utc_now()) for one in (turn.question, answer)]
+        self.conversation = turn.conversation
         self.messages = [*turn.messages, *new]
         self.used = [*self._window.standing, *turn.recalled]
         if not turn.repeated:
             self._attachments.drop_whole()
-        self.conversation = self._keeping.write_turn(
-            turn.conversation, self.messages, new, replaces
+        self._write()
+
+    def _write(self) -> None:
+        self.conversation, self.messages = self._keeping.write(
+            self.conversation, self.messages, self.llama
+        )
+
+    def _write_rest(self) -> None:
+        self.conversation, self.messages = self._keeping.write_rest(
+            self.conversation, self.messages, self.llama
         )
 
     def _leave(self) -> None:
-        self.conversation = self._keeping.leave(self.conversation, self.messages, self.llama)
+        self._keeping.leave(self.conversation, self.messages, self.llama)
 
-    def _take_up(self, conversation: Conversation, messages: list[Message]) -> None:
+    def _take_up(
+        self,
+        conversation: Conversation,
+        messages: list[Message],
+        copy: WorkingCopy | None = None,
+    ) -> None:
         self._attachments.clear()
         self.conversation, self.messages, self.used = conversation, messages, []
         self._turns.stand(self.memory_tokens)
-        self._keeping.start(conversation, self.llama)
+        self._keeping.start(conversation, self.llama, copy)
 
     def _last_question(self) -> Message:
         if not self.messages:

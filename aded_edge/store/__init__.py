@@ -10,22 +10,25 @@ use the names in `__all__`.
 from __future__ import annotations
 
 from .answer_totals import AnswerTotals
-from .conversations import EVERY_MESSAGE, Conversation, Conversations, Hit, Message, title_of
+from .conversations import Conversations, Hit
 from .full_text import all_of, any_of, terms
 from .memories import Memories, Memory
+from .messages import Conversation, Message, storable, title_of
 from .notes import Document, Notes, Passage
 from .part import LearnedText, Part
 from .parts import MatrixSize, ModelParts
 from .proofs import Proof
 from .store import Store, default_store_path
+from .taking_in import Taken
 from .warn_once import WarnOnce
+from .working_copy import Elsewhere, WorkingCopy
 
 __all__ = [
-    "EVERY_MESSAGE",
     "AnswerTotals",
     "Conversation",
     "Conversations",
     "Document",
+    "Elsewhere",
     "Hit",
     "LearnedText",
     "MatrixSize",
@@ -38,10 +41,13 @@ __all__ = [
     "Passage",
     "Proof",
     "Store",
+    "Taken",
     "WarnOnce",
+    "WorkingCopy",
     "all_of",
     "any_of",
     "default_store_path",
+    "storable",
     "terms",
     "title_of",
 ]

@@ -209,7 +209,7 @@ class StoreFile:
         if open_files.changed(self):
             open_files.renew(self.path)
         with self.lock, _in_words(self.path):
-            if self._conn is not None and self._pid != os.getpid():
+            if self._conn is not None and self._pid != os.getpid() and self.path != IN_MEMORY:
                 raise StoreError(
                     f"{self.path} was in use while this process was forked: open it again here"
                 )

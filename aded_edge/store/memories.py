@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .conversations import storable
+from .messages import storable
 from .database import StoreFile
 
 
