@@ -121,7 +121,9 @@ class StoreFile:
         exists = path == IN_MEMORY or _look_at(path, create=not asked)
         # access() also detects read-only mounts, where not even root may write.
         writable = (
-            path == IN_MEMORY or not exists or all(os.access(p, os.W_OK) for p in (path, path.parent))
+            path == IN_MEMORY
+            or not exists
+            or all(os.access(p, os.W_OK) for p in (path, path.parent))
         )
         self.read_only = asked or not writable
         mode = ("rw" if asked else "rwc") if writable else _unwritable_mode(path)
@@ -259,7 +261,9 @@ def _make_private(path: Path, exists: bool) -> None:
         open_files.make(path)
     except OSError as error:
         if not exists:
-            raise fault(path, sqlite3.OperationalError(f"unable to open: {error.strerror}")) from error
+            raise fault(
+                path, sqlite3.OperationalError(f"unable to open: {error.strerror}")
+            ) from error
 
 
 def _look_at(path: Path, *, create: bool) -> bool:

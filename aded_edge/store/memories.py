@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .messages import storable
 from .database import StoreFile
+from .messages import storable
 
 
 @dataclass(frozen=True)

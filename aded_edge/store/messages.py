@@ -85,7 +85,7 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def message_row(conversation: int, message: Message) -> tuple[object, ...]:
+def _row(conversation: int, message: Message) -> tuple[object, ...]:
     return (
         conversation,
         message.role,
@@ -141,7 +141,7 @@ def insert_messages(
     """Append messages to the conversation with this number; return the numbers of their rows."""
     numbers = []
     for message in messages:
-        number = conn.execute(MESSAGE, message_row(conversation, message)).lastrowid
+        number = conn.execute(_MESSAGE, _row(conversation, message)).lastrowid
         assert number is not None  # an INSERT of one row has one
         numbers.append(number)
     return numbers
@@ -149,7 +149,7 @@ def insert_messages(
 
 def read_messages(conn: sqlite3.Connection, conversation: int) -> list[tuple[int, Message]]:
     """Number and content of each message of the conversation with this number, oldest first."""
-    rows = conn.execute(MESSAGES, (conversation,))
+    rows = conn.execute(_MESSAGES, (conversation,))
     return [(number, _message(rest)) for number, *rest in rows]
 
 
@@ -186,11 +186,11 @@ _INSERT = f"""
     VALUES (?, ?, ?, ?, ?, ?, ?, coalesce(nullif(?, ''), {_NOW}), coalesce(nullif(?, ''), {_NOW}))
     RETURNING id"""
 
-MESSAGE = f"""
+_MESSAGE = f"""
     INSERT INTO messages
         (conversation, role, content, given, cut, model, tokens, stats, sources, created)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, coalesce(?, {_NOW}))"""
 
-MESSAGES = """
+_MESSAGES = """
     SELECT id, role, content, given, cut, model, tokens, stats, sources, created
     FROM messages WHERE conversation = ? ORDER BY id"""

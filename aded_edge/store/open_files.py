@@ -179,7 +179,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _gate  # noqa: PLW0603  (a lock of a thread that does not exist here)
+    global _gate
     _gate = threading.RLock()
     for file in list(_files):
         file.lock = threading.Lock()

@@ -33,6 +33,10 @@ _TURN = 2
 """Messages of a turn: a question and its answer."""
 
 
+Rows = list[tuple[int, Message]]
+"""Number and message of rows, oldest first."""
+
+
 class Elsewhere(Enum):
     """What other processes did to a conversation."""
 
@@ -121,27 +125,22 @@ class WorkingCopy:
                 base, rows = self._number(conn), self._rows
             start = _known(rows, messages)
             kept, gone, new = rows[:start], rows[start:], messages[start:]
-            if base.id and conversation_where(conn, "c.id = ? AND c.uid = ?", base.id, base.uid) is None:
+            if not base.id:
+                number = insert_conversation(conn, conversation)
+            elif conversation_where(conn, _SAME, base.id, base.uid) is None:
                 elsewhere, kept = Elsewhere.DELETED, []
                 conversation = _begun_anew(conversation, new)
-                if new:
-                    number = insert_conversation(conn, conversation)
-                    _move_learned(conn, base.uid, conversation.uid)
-                else:
-                    number = 0
-            elif base.id:
+                number = insert_conversation(conn, conversation) if new else 0
+                _move_learned(conn, base.uid, conversation.uid)
+            else:
                 number = base.id
                 stored = _numbers(conn, number)
                 if stored != [row for row, _ in rows]:
                     elsewhere = Elsewhere.WENT_ON
                 _update(conn, base, conversation, _common_summary(stored, rows, conversation))
-                conn.executemany("DELETE FROM messages WHERE id = ?", [(row,) for row, _ in gone])
-                if any(row in {r for r, _ in gone} for row in stored[: _summarized(conn, number)]):
-                    conn.execute(_NO_SUMMARY, (number,))
-            else:
-                number = insert_conversation(conn, conversation)
-            numbers = insert_messages(conn, number, new) if number else []
-            found = conversation_where(conn, "c.id = ?", number) if number else None
+                _take_back(conn, number, stored, [row for row, _ in gone])
+            numbers = insert_messages(conn, number, new)
+            found = conversation_where(conn, "c.id = ?", number)
         if found is not None:
             conversation = replace(
                 conversation,
@@ -201,8 +200,8 @@ class WorkingCopy:
         found = conversation_where(conn, "c.uid = ?", about.uid)
         return about if found is None else replace(about, id=found.id)
 
-    def _recognise(self, conn: sqlite3.Connection) -> tuple[Conversation, list[tuple[int, Message]]]:
-        """The conversation in another file: its number, and the rows that are equal to this copy's."""
+    def _recognise(self, conn: sqlite3.Connection) -> tuple[Conversation, Rows]:
+        """The conversation in another file: its number, and the rows with the same messages."""
         found = conversation_where(conn, "c.uid = ?", self.conversation.uid)
         if found is None:
             return replace(self.conversation, id=0), []
@@ -239,15 +238,20 @@ def _begun_anew(conversation: Conversation, new: Sequence[Message]) -> Conversat
 
 
 def _numbers(conn: sqlite3.Connection, conversation: int) -> list[int]:
-    rows = conn.execute("SELECT id FROM messages WHERE conversation = ? ORDER BY id", (conversation,))
+    rows = conn.execute(
+        "SELECT id FROM messages WHERE conversation = ? ORDER BY id", (conversation,)
+    )
     return [number for (number,) in rows]
 
 
-def _summarized(conn: sqlite3.Connection, conversation: int) -> int:
-    (count,) = conn.execute(
-        "SELECT summarized FROM conversations WHERE id = ?", (conversation,)
-    ).fetchone()
-    return int(count)
+def _take_back(
+    conn: sqlite3.Connection, conversation: int, stored: Sequence[int], gone: Sequence[int]
+) -> None:
+    """Delete rows, and the summary if it replaces one of them."""
+    conn.executemany("DELETE FROM messages WHERE id = ?", [(row,) for row in gone])
+    now = conversation_where(conn, "c.id = ?", conversation)
+    if now is not None and not set(gone).isdisjoint(stored[: now.summarized]):
+        conn.execute(_NO_SUMMARY, (conversation,))
 
 
 def _common_summary(
@@ -258,9 +262,7 @@ def _common_summary(
     return count <= len(rows) and list(stored[:count]) == [row for row, _ in rows[:count]]
 
 
-def _update(
-    conn: sqlite3.Connection, base: Conversation, now: Conversation, summary: bool
-) -> None:
+def _update(conn: sqlite3.Connection, base: Conversation, now: Conversation, summary: bool) -> None:
     """Write the fields that this process changed."""
     names = [
         name
@@ -279,6 +281,8 @@ def _update(
 def _move_learned(conn: sqlite3.Connection, old: str, new: str) -> None:
     conn.execute("UPDATE parts SET source = ? WHERE source = ?", (new, old))
 
+
+_SAME = "c.id = ? AND c.uid = ?"
 
 _UPDATED = "updated = strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
 

@@ -49,16 +49,13 @@ def fill(path: Path, count: int) -> None:
     """Write all conversations in one transaction."""
     rng = np.random.default_rng(0)
     with Store.open(path) as store, store._file.writing() as conn:
-        from aded_edge.store.conversations import _INSERT, _MESSAGE, _row
-
         for number in range(count):
             one = Conversation(0, f"{number:032x}", f"title {number}", "a model")
-            values = (one.title, one.model, None, "", "", 0, one.uid, "", "")
-            (at,) = conn.execute(_INSERT, values).fetchone()
+            at = insert_conversation(conn, one)
             ranks = np.minimum(rng.zipf(1.2, (2 * TURNS, WORDS)), VOCABULARY - 1)
-            for i, row in enumerate(ranks):
-                text = " ".join(f"w{rank}q" for rank in row)
-                conn.execute(_MESSAGE, _row(at, Message(("user", "assistant")[i % 2], text)))
+            texts = (" ".join(f"w{rank}q" for rank in row) for row in ranks)
+            roles = ("user", "assistant") * TURNS
+            insert_messages(conn, at, map(Message, roles, texts))
 
 
 def timed(work: Callable[[], object], times: int = 15) -> float:
