@@ -38,6 +38,7 @@ def make_folder(folder: Path) -> None:
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     for one in reversed(missing):
         one.mkdir(FOLDER, exist_ok=True)
+    folder.mkdir(FOLDER, exist_ok=True)  # raises if a file is in its place
     own = own_folders()
     for one in (folder, *folder.parents):
         if one in own:

@@ -49,6 +49,8 @@ def fill(path: Path, count: int) -> None:
     """Write all conversations in one transaction."""
     rng = np.random.default_rng(0)
     with Store.open(path) as store, store._file.writing() as conn:
+        from aded_edge.store.messages import insert_conversation, insert_messages
+
         for number in range(count):
             one = Conversation(0, f"{number:032x}", f"title {number}", "a model")
             at = insert_conversation(conn, one)
