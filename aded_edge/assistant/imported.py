@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,8 @@ MOST = 10**12
 """The largest number: sums over a million of them fit into the store's integers."""
 
 _ENDINGS = (None, "stopped", "limit")
+
+_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 _SHOWN = 40
 """Characters of a wrong value that a message shows."""
@@ -111,7 +112,7 @@ def _stats(value: object) -> dict[str, Any]:
         raise ValueError(f"stats is {_shown(value)}, which is no table")
     for number in value.values():
         usual = number is None or isinstance(number, (int, float))
-        if not usual or not math.isfinite(number or 0) or abs(number or 0) > MOST:
+        if not usual or not -MOST <= (number or 0) <= MOST:  # also refuses NaN
             raise ValueError(f"a number in stats is {_shown(number)}")
     return {storable(name): number for name, number in value.items()}
 
@@ -120,9 +121,10 @@ def _time(value: object, name: str) -> str:
     text = _text(value, name)
     if text:
         try:
-            time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
+            parsed = time.strptime(text, _FORMAT)
         except ValueError as error:
             raise ValueError(f"{name} is {_shown(text)}, which is no time") from error
+        return time.strftime(_FORMAT, parsed)  # with all zeros, so that texts sort by time
     return text
 
 
