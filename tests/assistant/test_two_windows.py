@@ -75,12 +75,9 @@ def test_the_others_turn_stays(both, say, tmp_path, what, monkeypatch):
 
 
 def delete_elsewhere(tmp_path, number):
-    subprocess.run(
-        [sys.executable, "-m", "aded_edge", "history", "delete", "--yes", str(number)]
-        + ["--store", str(tmp_path / "store.db")],
-        check=True,
-        capture_output=True,
-    )
+    command = [sys.executable, "-m", "aded_edge", "history", "delete", "--yes", str(number)]
+    store = ["--store", str(tmp_path / "store.db")]
+    subprocess.run([*command, *store], check=True, capture_output=True)
 
 
 def test_what_is_deleted_elsewhere_stays_deleted(assistant, say, tmp_path, caplog):
