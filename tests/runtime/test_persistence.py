@@ -148,7 +148,7 @@ def test_a_child_writes_what_it_learns_and_nothing_twice(tmp_path, monkeypatch):
     in_child(child)
     learn(5)
     persistence.close()
-    kept = [p.tokens[p.tokens >= 0].tolist() for p in load_learned(path, "f")]
+    kept = [p.tokens[-3:].tolist() for p in load_learned(path, "f")]
     assert sorted(kept) == [[first, 7, 8] for first in range(1, 6)]
 
 
@@ -165,5 +165,5 @@ def test_what_is_learned_after_the_file_was_removed_is_kept(tmp_path, monkeypatc
             shutil.rmtree(path.parent)
     persistence.close()
     assert caplog.text.count("was removed while it was in use") == 1
-    kept = [p.tokens[p.tokens >= 0].tolist() for p in load_learned(path, "f")]
+    kept = [p.tokens[-3:].tolist() for p in load_learned(path, "f")]
     assert kept == [[first, 7, 8] for first in range(5, 9)]

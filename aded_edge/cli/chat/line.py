@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from aded_edge import private
-
 if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyBindings
 
@@ -147,8 +145,8 @@ def open_line(
         return SimpleLine()
     if history is not None:
         try:
-            private.make_folder(history.parent)
-            private.make_file(history)
+            history.parent.mkdir(parents=True, exist_ok=True)
+            history.touch(mode=0o600)
         except OSError:
             history = None  # the chat goes on without a history file
     return PromptLine(commands, history, status)
