@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from . import private
 from .errors import BenchError, ConfigError
 
 if TYPE_CHECKING:
@@ -193,29 +194,33 @@ def readable(data: bytes) -> str | None:
 # --- writing ------------------------------------------------------------------------------------
 
 
-def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
+def write_whole(path: Path, pieces: Iterable[bytes], *, keep_private: bool = False) -> None:
     """Write a file completely or not at all; an existing file is replaced in one step.
 
     Missing folders are created. The content goes to a temporary file first. A link is followed; a
-    device or a pipe is written to directly.
+    device or a pipe is written to directly. A new file is private; one that exists keeps its mode,
+    because the user may have chosen it.
 
     Args:
         path: the file.
         pieces: its content, in order.
+        keep_private: an existing file is made private too.
 
     Raises:
         OSError: the file cannot be written; an existing one is unchanged.
     """
     path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private.make_folder(path.parent)
     if path.exists() and not path.is_file() and not path.is_dir():
         with path.open("wb") as file:
             file.writelines(pieces)
         return
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
+        with private.open_new(part) as file:
             file.writelines(pieces)
+        if path.exists() and not keep_private:
+            part.chmod(stat.S_IMODE(path.stat().st_mode))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from aded_edge.llamacpp.fingerprint import model_name
 from aded_edge.llamacpp.prompt import Prompter
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import StoreChoice, check_store
-from aded_edge.store import Conversation, Hit, Memory, Message, default_store_path
+from aded_edge.store import Conversation, Hit, Memory, Message, WorkingCopy, default_store_path
 
 from .attachments import Attachments, attached_to
 from .keeping import Keeping
@@ -158,7 +158,7 @@ class Assistant:
         recalled = [item for item in self.used if item not in self._window.standing]
         turn = self._turns.repeat(self.conversation, self.messages[:-_TURN], question, recalled)
         seed = int.from_bytes(os.urandom(4), "little")
-        yield from self._answer(turn, {**self.sampling, "seed": seed}, replaces=_TURN)
+        yield from self._answer(turn, {**self.sampling, "seed": seed})
 
     def edit(self, text: str) -> Generator[str, None, None]:
         """Replace the last question by another one with the same files, and answer that.
@@ -171,7 +171,7 @@ class Assistant:
         files = attached_to(self._last_question())
         earlier = self.messages[:-_TURN]
         turn = self._turns.prepare(self.conversation, earlier, text, self.memory_tokens, files)
-        yield from self._answer(turn, self.sampling, replaces=_TURN)
+        yield from self._answer(turn, self.sampling)
 
     def undo(self) -> Message:
         """Remove the last question and its answer; return the question.
@@ -185,9 +185,7 @@ class Assistant:
         question = self._last_question()
         self._attachments.give_back(attached_to(question))
         self.messages = self.messages[:-_TURN]
-        self.conversation = self._keeping.write_turn(
-            self.conversation, self.messages, replaces=_TURN
-        )
+        self._write()
         return question
 
     # --- conversations --------------------------------------------------------------------------
@@ -210,18 +208,14 @@ class Assistant:
             StoreError: it cannot be read.
         """
         self._stop()
-        store = self._keeping.store
-        found = self._keeping.read(
-            lambda store: (
-                store.conversations.latest() if number is None else store.conversations.get(number)
-            )
-        )
-        if store is None or found is None:
+        self._write_rest()
+        copy = self._keeping.take_up(number)
+        if copy is None:
             which = "no conversation yet" if number is None else f"no conversation {number}"
             raise ConfigError(f"there is {which}; `aded-edge history list` shows all")
-        messages = store.conversations.messages(found)
+        found = copy.conversation
         self._leave()
-        self._take_up(found, messages)
+        self._take_up(found, copy.messages, copy)
         self._keeping.load_kv(found, self.llama)
         return found
 
@@ -230,7 +224,7 @@ class Assistant:
         self._stop()
         self.conversation = replace(self.conversation, system=text)
         if self.messages:
-            self.conversation = self._keeping.write_turn(self.conversation, self.messages)
+            self._write()
 
     def conversations(self, limit: int = 20) -> list[Conversation]:
         """Conversations by their last update, newest first."""
@@ -265,7 +259,7 @@ class Assistant:
             StoreError: the store cannot be written.
         """
         self._stop()
-        self.conversation = self._keeping.write_rest(self.conversation, self.messages)
+        self._write_rest()
         self._keeping.forget_memory(number, self.llama)
         self._window.standing = [m for m in self._window.standing if not _is_memory(m, number)]
         self.used = [item for item in self.used if not _is_memory(item, number)]
@@ -317,8 +311,8 @@ class Assistant:
 
     @property
     def kept(self) -> bool:
-        """Whether turns are written to the store."""
-        return self._keeping.writes
+        """Whether the conversation is in the store, all of it, and the next turn will be."""
+        return self._keeping.kept
 
     def close(self) -> None:
         """Save the KV of the conversation; close the store, and the model unless it was given."""
@@ -341,22 +335,18 @@ class Assistant:
 
     # --- how they are done ----------------------------------------------------------------------
 
-    def _answer(
-        self, turn: Turn, sampling: Mapping[str, Any], replaces: int = 0
-    ) -> Generator[str, None, None]:
-        self._open = self._stream(turn, sampling, replaces)
+    def _answer(self, turn: Turn, sampling: Mapping[str, Any]) -> Generator[str, None, None]:
+        self._open = self._stream(turn, sampling)
         yield from self._open
 
-    def _stream(
-        self, turn: Turn, sampling: Mapping[str, Any], replaces: int
-    ) -> Generator[str, None, None]:
+    def _stream(self, turn: Turn, sampling: Mapping[str, Any]) -> Generator[str, None, None]:
         answer = Answer(self.llama, turn)
         try:
             yield from answer.stream(sampling)
         finally:  # also after an error or an interruption, for the part that was said
             self._open = None
             if answer.worth_keeping:
-                self._keep(turn, answer.message(), replaces)
+                self._keep(turn, answer.message())
 
     def _stop(self) -> None:
         """End the answer that is being streamed, so that nothing is written after what follows."""
@@ -369,24 +359,39 @@ class Assistant:
                 "an answer is being generated; wait for its next piece, or use another Assistant"
             ) from error
 
-    def _keep(self, turn: Turn, answer: Message, replaces: int) -> None:
-        new = [turn.question, answer]
-        self.messages = [*turn.messages, *new]
+    def _keep(self, turn: Turn, answer: Message) -> None:
+        # Both have the time now: a store that is locked may take them later.
+        self.messages = [*turn.messages, turn.question, answer]
         self.used = [*self._window.standing, *turn.recalled]
         self._attachments.were_given(turn.attached)
         begun = turn.conversation.created or turn.question.created
-        conversation = replace(turn.conversation, created=begun, updated=answer.created)
-        self.conversation = self._keeping.write_turn(conversation, self.messages, new, replaces)
+        self.conversation = replace(turn.conversation, created=begun, updated=answer.created)
+        self._write()
+
+    def _write(self) -> None:
+        self.conversation, self.messages = self._keeping.write(
+            self.conversation, self.messages, self.llama
+        )
+
+    def _write_rest(self) -> None:
+        self.conversation, self.messages = self._keeping.write_rest(
+            self.conversation, self.messages, self.llama
+        )
 
     def _leave(self) -> None:
-        self.conversation = self._keeping.leave(self.conversation, self.messages, self.llama)
+        self._keeping.leave(self.conversation, self.messages, self.llama)
 
-    def _take_up(self, conversation: Conversation, messages: list[Message]) -> None:
+    def _take_up(
+        self,
+        conversation: Conversation,
+        messages: list[Message],
+        copy: WorkingCopy | None = None,
+    ) -> None:
         if names := self.detach():
             log.info("no longer attached: %s", ", ".join(names))
         self.conversation, self.messages, self.used = conversation, messages, []
         self._turns.stand(self.memory_tokens)
-        self._keeping.start(conversation, self.llama)
+        self._keeping.start(conversation, self.llama, copy)
 
     def _last_question(self) -> Message:
         if not self.messages:

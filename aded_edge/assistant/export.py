@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from aded_edge.errors import ConfigError
 from aded_edge.files import write_whole
 from aded_edge.shown import local
-from aded_edge.store import Conversation, Message, Store
+from aded_edge.store import Conversation, Message, Store, Taken
 
-Whole = tuple[Conversation, Sequence[Message]]
-"""A conversation with all of its messages."""
+from .imported import Whole, whole
 
 _MARK = "<!-- aded-edge "
 _COMMENT = re.compile(r"<!-- aded-edge (conversation|message) (\{.*\}) -->")
@@ -65,12 +63,12 @@ def read_file(path: Path) -> list[Whole]:
         ConfigError: the file cannot be read, or is no export.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); check the path") from error
     try:
         if text.lstrip().startswith("{"):
-            return [_whole(one, one.pop("messages")) for one in json.loads(text)["conversations"]]
+            return [whole(one, one.pop("messages")) for one in json.loads(text)["conversations"]]
         found = list(_from_markdown(text))
         if not found:
             raise ValueError("it contains no conversation")
@@ -82,20 +80,19 @@ def read_file(path: Path) -> list[Whole]:
         ) from error
 
 
-def import_into(store: Store, conversations: Sequence[Whole]) -> tuple[list[Conversation], int]:
-    """Add conversations to a store, except those whose uid it has already.
+def import_into(store: Store, conversations: Sequence[Whole]) -> list[Taken]:
+    """Add conversations to a store; nothing that it has is changed or lost.
+
+    Of a conversation that the store has in a shorter state, the rest is added. One that differs
+    from the store's is kept beside it.
 
     Returns:
-        The added conversations, and how many the store had already.
+        What became of each.
 
     Raises:
         StoreError: the store cannot be written.
     """
-    new: list[Conversation] = []
-    for conversation, messages in conversations:
-        if store.conversations.by_uid(conversation.uid) is None:
-            new.append(store.conversations.add(conversation, messages))
-    return new, len(conversations) - len(new)
+    return [store.conversations.take_in(*one) for one in conversations]
 
 
 def _about(conversation: Conversation) -> dict[str, Any]:
@@ -105,15 +102,17 @@ def _about(conversation: Conversation) -> dict[str, Any]:
 
 
 def _markdown(conversation: Conversation, messages: Sequence[Message]) -> Iterator[str]:
-    yield f"# {conversation.title}"
+    # A heading is one line, whatever an imported title holds: the next line must be our comment.
+    yield f"# {' '.join(conversation.title.split())}"
     yield f"{_MARK}conversation {_comment(_about(conversation))} -->"
     yield ""
-    yield f"*{conversation.model}, {local(conversation.created)}*"
+    yield f"*{' '.join(conversation.model.split())}, {local(conversation.created)}*"
     for message in messages:
         about = asdict(message)
         content = about.pop("content")
         yield ""
-        yield f"## {'You' if message.role == 'user' else message.model or 'Assistant'}"
+        who = "You" if message.role == "user" else message.model or "Assistant"
+        yield f"## {' '.join(who.split())}"
         yield f"{_MARK}message {_comment(about)} -->"
         yield ""
         # A backslash escapes lines that look like our comments; _from_markdown removes it.
@@ -149,49 +148,9 @@ def _from_markdown(text: str) -> Iterator[Whole]:
         elif ends:
             if about is None:
                 raise ValueError("an end mark without a conversation before it")
-            yield _whole(about, messages)
+            yield whole(about, messages)
             about, messages = None, []
         elif lines is not None:
             lines.append(line)
     if about is not None:
         raise ValueError("the end mark is missing")
-
-
-def _whole(about: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> Whole:
-    known = {field.name for field in fields(Conversation)} - {"id", "messages"}
-    conversation = Conversation(id=0, **{k: v for k, v in about.items() if k in known})
-    if not re.fullmatch(r"[0-9a-f]{32}", conversation.uid):
-        conversation = replace(conversation, uid=uuid.uuid4().hex)
-    texts = (conversation.title, conversation.model, conversation.system, conversation.summary)
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("the title, model, system message or summary is no text")
-    _check_types(conversation, ("persona",), ("created", "updated"), ("summarized",))
-    said = [_message(message) for message in messages]
-    if [message.role for message in said] != ["user", "assistant"] * (len(said) // 2):
-        raise ValueError("questions and answers do not alternate")
-    return conversation, said
-
-
-def _message(about: Mapping[str, Any]) -> Message:
-    known = {field.name for field in fields(Message)}
-    values = {name: value for name, value in about.items() if name in known}
-    values["sources"] = tuple(values.get("sources", ()))
-    content: Any = values.get("content")
-    stats: Any = values.get("stats", {})
-    if not isinstance(content, str) or not isinstance(stats, dict):
-        raise ValueError("the content of a message is no text, or its stats are no table")
-    message = Message(**values)
-    _check_types(message, ("given", "cut", "model"), ("created",), ("tokens",))
-    return message
-
-
-def _check_types(
-    about: object, optional: Sequence[str], texts: Sequence[str], counts: Sequence[str]
-) -> None:
-    for name in (*optional, *texts, *counts):
-        value = getattr(about, name)
-        if value is None and name in optional:
-            continue
-        right = 0 <= value < 1 << 63 if type(value) is int else isinstance(value, str)
-        if not right or (name in counts) != (type(value) is int):
-            raise ValueError(f"{name} has the value {value!r}")

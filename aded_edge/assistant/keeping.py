@@ -1,14 +1,17 @@
 """Keeping: what an assistant writes to the disk, and when.
 
-`Keeping.write_turn` writes a turn to the store as soon as its answer ends. If the store refuses
-(locked, full), the turn is written later, with the next one or when the conversation is left. The
-KV of a conversation is saved when it is left and loaded when it is resumed.
+`Keeping.write` writes a turn to the store as soon as its answer ends. If the store refuses (locked,
+full), the turn is written later, with the next one or when the conversation is left. Other
+processes may have the conversation open: what they say in it is neither read nor changed. The KV of
+a conversation is saved when it is left and loaded when it is resumed.
 
 Knows when to write, and what was not written yet. Does not know SQL, nor how an answer is made.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +19,19 @@ from typing import TypeVar
 
 from aded_edge.errors import ConfigError
 from aded_edge.runtime.llama import Llama
-from aded_edge.store import EVERY_MESSAGE, Conversation, Message, Store, WarnOnce, title_of
+from aded_edge.store import (
+    Conversation,
+    Elsewhere,
+    Message,
+    Store,
+    WarnOnce,
+    WorkingCopy,
+    title_of,
+)
 
 from .kv_states import KVStates
+
+log = logging.getLogger("aded_edge")
 
 T = TypeVar("T")
 
@@ -44,7 +57,9 @@ class Keeping:
         self.store: Store | None = None
         self.attempt = WarnOnce("it")
         self._states = states
-        self._unwritten = False  # the store lacks messages of the running conversation
+        self._copy: WorkingCopy | None = None  # of the running conversation
+        self._refused = False  # the store lacks something of the running conversation
+        self._told_elsewhere = False
         self._kv_is_current = False  # the model's KV holds the running conversation
         if path is not None and (keep or path.exists()):
             self.store = self.attempt(lambda: Store.open(path, read_only=not keep))
@@ -72,9 +87,33 @@ class Keeping:
             )
         return self.store
 
-    def start(self, conversation: Conversation, llama: Llama) -> None:
-        """Begin to keep a conversation, new or resumed; what the model learns now belongs to it."""
-        self._unwritten = self._kv_is_current = False
+    @property
+    def kept(self) -> bool:
+        """Whether everything of the running conversation is in the store."""
+        return self.writes and not self._refused
+
+    def take_up(self, number: int | None) -> WorkingCopy | None:
+        """An earlier conversation by its number, or the last one; None if there is none.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        return self.store.take_up(number) if self.store is not None else None
+
+    def start(
+        self, conversation: Conversation, llama: Llama, copy: WorkingCopy | None = None
+    ) -> None:
+        """Begin to keep a conversation; what the model learns now belongs to it.
+
+        Args:
+            conversation: new, or that of `copy`.
+            llama: the model.
+            copy: of a conversation that is resumed, see `take_up`.
+        """
+        self._refused = self._kv_is_current = self._told_elsewhere = False
+        self._copy = copy
+        if copy is None and self.store is not None:
+            self._copy = self.store.begin(conversation)
         llama.belongs_to(conversation.uid)
 
     def load_kv(self, conversation: Conversation, llama: Llama) -> None:
@@ -82,55 +121,74 @@ class Keeping:
         if self.keep:
             self._states.load(llama, conversation.uid)
 
-    def write_turn(
-        self,
-        conversation: Conversation,
-        messages: Sequence[Message],
-        turn: Sequence[Message] = (),
-        replaces: int = 0,
-    ) -> Conversation:
-        """Write a turn and the state of its conversation to the store.
+    def write(
+        self, conversation: Conversation, messages: list[Message], llama: Llama
+    ) -> tuple[Conversation, list[Message]]:
+        """Write the running conversation to the store: its state, what is new, what was taken back.
 
         Args:
-            conversation: its state after the turn.
-            messages: all of its messages, the turn included.
-            turn: the messages that are new; none if only the conversation's state changed.
-            replaces: how many of the last messages in the store the turn replaces.
+            conversation: its state.
+            messages: all of its messages.
+            llama: the model.
 
         Returns:
-            The conversation as it is now: with its number if it was written, and with a title.
+            Both as they are now: the conversation with its number if it was written, and with a
+            title. If the conversation was deleted elsewhere, only what is new, as another one.
         """
         conversation = _consistent(conversation, messages)
-        self._kv_is_current |= bool(turn)
-        if self._unwritten:  # write everything that the store lacks
-            turn, replaces = messages, EVERY_MESSAGE
-        written = None
-        if self.writes:
-            written = self.read(lambda store: store.conversations.add(conversation, turn, replaces))
+        copy, known = self._copy, len(self._copy.messages) if self._copy is not None else 0
+        self._kv_is_current |= len(messages) > known or (
+            copy is not None and bool(messages) and copy.lacks(messages)
+        )
+        if copy is None or not self.writes:
+            return conversation, messages
+        written = self.attempt(lambda: copy.write(conversation, messages))
+        self._refused = written is None
         if written is None:
-            self._unwritten |= self.keep and self.store is not None
-            return conversation
-        self._unwritten = False
-        return written
+            return conversation, messages
+        if written.elsewhere is Elsewhere.DELETED:
+            self._begin_anew(conversation, written.conversation, llama)
+            return written.conversation, written.messages
+        if written.elsewhere is Elsewhere.WENT_ON and not self._told_elsewhere:
+            self._told_elsewhere = True
+            log.warning(
+                "conversation %d went on in another window: what was said there is kept, and not "
+                "known here; /resume %d takes it up",
+                written.conversation.id,
+                written.conversation.id,
+            )
+        return written.conversation, messages
 
-    def write_rest(self, conversation: Conversation, messages: Sequence[Message]) -> Conversation:
-        """Write the messages of the running conversation that the store refused before, if any."""
-        if self._unwritten and messages:
-            return self.write_turn(conversation, messages)
-        return conversation
+    def _begin_anew(self, old: Conversation, new: Conversation, llama: Llama) -> None:
+        self._kv_is_current = False  # the context still holds what was deleted
+        llama.reset()
+        what = f"this turn begins conversation {new.id}" if new.id else "a new one begins"
+        log.warning("conversation %d was deleted in another window: %s", old.id, what)
+        llama.belongs_to(new.uid)
+        # What the last answer taught was saved under the old uid, maybe only now.
+        copy = self._copy
+        if copy is not None and new.id:
+            llama.wait_for_store()
+            self.attempt(lambda: copy.take_learned(old.uid))
 
-    def leave(
-        self, conversation: Conversation, messages: Sequence[Message], llama: Llama
-    ) -> Conversation:
-        """Write what is not written yet, and save the KV of the conversation.
+    def write_rest(
+        self, conversation: Conversation, messages: list[Message], llama: Llama
+    ) -> tuple[Conversation, list[Message]]:
+        """Write what the store refused before, if anything."""
+        if self._copy is not None and self._copy.lacks(messages):
+            return self.write(conversation, messages, llama)
+        return conversation, messages
 
-        Returns:
-            The conversation as it is now in the store.
-        """
-        conversation = self.write_rest(conversation, messages)
-        if self._kv_is_current and self.writes and conversation.id:
-            self._states.save(llama, conversation.uid)
-        return conversation
+    def leave(self, conversation: Conversation, messages: list[Message], llama: Llama) -> None:
+        """Write what is not written yet, and save the KV of the conversation."""
+        conversation, _ = self.write_rest(conversation, messages, llama)
+        copy = self._copy
+        if copy is None or not self._kv_is_current or not self.writes or not conversation.id:
+            return
+        self._states.save(llama, conversation.uid)
+        # Afterwards, so that a conversation that is deleted meanwhile leaves no state behind.
+        if self.attempt(copy.exists) is False:
+            self._states.remove(conversation.uid)
 
     def forget_memory(self, number: int, llama: Llama) -> None:
         """Delete a memory wherever its text is: the store, all KV states and the model's context.
@@ -148,12 +206,14 @@ class Keeping:
     def reread(self, conversation: Conversation, messages: list[Message]) -> list[Message]:
         """The messages of the running conversation as the store has them now, if it has them all.
 
+        Those that another process added are left out.
+
         Raises:
             StoreError: the store cannot be read.
         """
-        if self.store is None or not conversation.id or self._unwritten:
+        if self._copy is None or not conversation.id or self._copy.lacks(messages):
             return messages
-        return self.store.conversations.messages(conversation)
+        return self._copy.reread()
 
     def close(self) -> None:
         """Close the store."""

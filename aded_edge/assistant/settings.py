@@ -28,6 +28,7 @@ from typing import Any
 
 import platformdirs
 
+from aded_edge import private
 from aded_edge.errors import ConfigError, did_you_mean
 
 if sys.version_info >= (3, 11):
@@ -129,6 +130,8 @@ def load_settings(path: Path | None = None) -> Settings:
     file = path or settings_path()
     if path is None and not file.exists():
         return Settings()
+    if path is None and not file.parent.is_symlink():
+        private.tighten(file.parent)
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

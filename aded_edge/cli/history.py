@@ -134,14 +134,23 @@ def export(store: Path, numbers: tuple[int, ...], out: Path | None, json_: bool)
 @click.argument("paths", type=FilePath, nargs=-1, required=True)
 @STORE
 def import_(store: Path, paths: tuple[Path, ...]) -> None:
-    """Import exported conversations. Those that are in the store already are skipped."""
+    """Import exported conversations. What the store has already stays as it is."""
     kept = [one for path in paths for one in read_file(path)]
     with opened(store, create=True) as file:
-        new, known = import_into(file, kept)
-    for one in new:
-        say(one_line(f"{one.id}: {one.title}"))
+        taken = import_into(file, kept)
+    for one in taken:
+        if one.how != "known":
+            added = "" if one.how == "new" else _ADDED[one.how].format(one.messages)
+            say(one_line(f"{one.conversation.id}: {one.conversation.title}{added}"))
+    known = sum(one.how == "known" for one in taken)
     if known:
         say(f"{known} were already in the store", err=True)
+
+
+_ADDED = {
+    "continued": " ({} new messages)",
+    "beside": " (differs from the one in the store, which is kept too)",
+}
 
 
 @history.command("delete")

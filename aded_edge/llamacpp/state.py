@@ -51,7 +51,7 @@ def save(llama: llama_cpp.Llama, path: Path) -> None:
     sizes = np.asarray([tokens.size, written], "<i8").tobytes()
     pieces = (_MAGIC + _digest(llama), sizes, tokens.tobytes(), state[:written].tobytes())
     try:
-        write_whole(path, pieces)
+        write_whole(path, pieces, keep_private=True)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
 

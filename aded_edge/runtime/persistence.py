@@ -11,6 +11,7 @@ arrays mean.
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,7 +46,7 @@ class Persistence:
 
     def __init__(self, path: Path, keep: bool = True) -> None:
         self.source: str | None = None
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="aded-edge-store")
+        self._worker, self._pid = _thread(), os.getpid()
         self._try = WarnOnce("the store")
         self._model: store.ModelParts | None = None
         self._count = 0  # parts whose sum the drafter knows, those still to be written included
@@ -134,12 +135,12 @@ class Persistence:
 
     def wait(self) -> None:
         """Wait until everything that was saved is written."""
-        self._worker.submit(lambda: None).result()
+        self._own_thread().submit(lambda: None).result()
 
     def close(self) -> None:
         """Wait until everything that was saved is written, and close the file."""
         self._model = None
-        self._worker.shutdown(wait=True)
+        self._own_thread().shutdown(wait=True)
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -151,11 +152,19 @@ class Persistence:
         self._count = 1
         return part_from_learned(drafter.everything())
 
+    def _own_thread(self) -> ThreadPoolExecutor:
+        """The thread that writes. A forked process starts its own: threads are not copied."""
+        if self._pid != os.getpid():
+            self._worker, self._pid = _thread(), os.getpid()
+            self._unsaved = deque(maxlen=MOST_UNSAVED)  # the parent writes what is in there
+            self._may_fold = False  # and has parts that this process does not know
+        return self._worker
+
     # Jobs of the thread.
 
     def _submit(self, job: Callable[..., object], *arguments: object) -> None:
         try:
-            future = self._worker.submit(job, *arguments)
+            future = self._own_thread().submit(job, *arguments)
         except RuntimeError:  # the interpreter is shutting down and starts no more threads
             job(*arguments)
         else:
@@ -194,6 +203,10 @@ class Persistence:
         else:
             # Another process replaced some of these parts, and this one does not know their sum.
             self._may_fold = False
+
+
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="aded-edge-store")
 
 
 def load_learned(path: Path, fingerprint: str) -> list[Learned]:

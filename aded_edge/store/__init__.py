@@ -10,23 +10,26 @@ use the names in `__all__`.
 from __future__ import annotations
 
 from .answer_totals import AnswerTotals
-from .conversations import EVERY_MESSAGE, Conversation, Conversations, Hit, Message, title_of
+from .conversations import Conversations, Hit
 from .full_text import STEM, shared, terms, words_in
 from .memories import Memories, Memory
+from .messages import Conversation, Message, storable, title_of
 from .notes import Document, Notes, Passage
 from .part import LearnedText, Part
 from .parts import MatrixSize, ModelParts
 from .proofs import Proof
 from .store import Store, default_store_path
+from .taking_in import Taken
 from .warn_once import WarnOnce
+from .working_copy import Elsewhere, WorkingCopy
 
 __all__ = [
-    "EVERY_MESSAGE",
     "STEM",
     "AnswerTotals",
     "Conversation",
     "Conversations",
     "Document",
+    "Elsewhere",
     "Hit",
     "LearnedText",
     "MatrixSize",
@@ -39,9 +42,12 @@ __all__ = [
     "Passage",
     "Proof",
     "Store",
+    "Taken",
     "WarnOnce",
+    "WorkingCopy",
     "default_store_path",
     "shared",
+    "storable",
     "terms",
     "title_of",
     "words_in",

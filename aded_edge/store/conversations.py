@@ -6,86 +6,31 @@ model's context.
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .answer_totals import AnswerTotals, totals_by_conversation, totals_by_day
 from .database import StoreFile
 from .full_text import all_of, any_of, excerpt
+from .messages import (
+    CONVERSATIONS,
+    UPDATE,
+    Conversation,
+    Message,
+    fields,
+    insert_conversation,
+    insert_messages,
+    read_messages,
+)
+from .taking_in import Taken, take_in
 from .tokens import phrases
-from .word_index import fill, rarest
-
-EVERY_MESSAGE = -1
-"""For `Conversations.add(replaces=...)`: replace all messages of the conversation."""
-
-TITLE = 80
-"""Length of the longest title, in characters."""
+from .word_index import rarest
 
 RANKED = 2000
 """A query that matches more messages than this is not ranked by relevance; the newest matches
 are returned. Ranking reads every match, which is slow for a word that most messages contain."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """One message of a conversation.
-
-    Attributes:
-        role: "user" or "assistant".
-        content: the text that was typed or answered.
-        given: the text that the model was given instead of `content`, with recalled texts and
-            attached files in front of it; None if it was the content itself.
-        cut: why an answer ended early: "stopped" (by the user) or "limit" (of tokens); else None.
-        model: name of the model that answered; None for a question.
-        tokens: length of the answer in tokens.
-        stats: figures of the answer.
-        sources: files that the answer drew on.
-        created: time in UTC, like "2026-01-31T18:00:00Z"; "" until the store sets it.
-    """
-
-    role: str
-    content: str
-    given: str | None = None
-    cut: str | None = None
-    model: str | None = None
-    tokens: int = 0
-    stats: Mapping[str, Any] = field(default_factory=dict)
-    sources: tuple[str, ...] = ()
-    created: str = ""
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """What is known about a conversation, without its messages.
-
-    Attributes:
-        id: its number in this store; 0 until it is kept.
-        uid: its identifier in every store, 32 hexadecimal digits.
-        title: its first question, in one line.
-        model: name of the model that answers.
-        persona: name of the persona that it was started with, or None.
-        system: its system message, "" for none.
-        summary: replaces the first `summarized` messages in the model's context; "" if those are
-            left out without a summary.
-        summarized: how many of the oldest messages the model is no longer given.
-        messages: how many messages it has.
-        created, updated: times in UTC.
-    """
-
-    id: int
-    uid: str
-    title: str
-    model: str
-    persona: str | None = None
-    system: str = ""
-    summary: str = ""
-    summarized: int = 0
-    messages: int = 0
-    created: str = ""
-    updated: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,29 +64,31 @@ class Conversations:
     def __init__(self, file: StoreFile) -> None:
         self._file = file
 
-    def add(
-        self, conversation: Conversation, messages: Sequence[Message], replaces: int = 0
-    ) -> Conversation:
-        """Write new messages and the state of their conversation, all or nothing.
+    def add(self, conversation: Conversation, messages: Sequence[Message]) -> Conversation:
+        """Write a conversation, or append to the one with this uid, all or nothing.
 
-        A conversation that the store does not know yet (by its uid) is created.
+        A conversation that goes on while others may write to it is a `WorkingCopy`.
 
         Args:
             conversation: its current state, summary included.
             messages: the new messages.
-            replaces: how many of the last messages to delete first, or EVERY_MESSAGE.
 
         Returns:
             The conversation as the store has it now.
         """
         with self._file.writing() as conn:
             number = self._keep(conn, conversation)
-            if replaces:
-                conn.execute(_DROP, (number, replaces))
-            conn.executemany(_MESSAGE, [_row(number, message) for message in messages])
-            fill(conn, "messages", "content")
-            row = conn.execute(f"{_CONVERSATIONS} WHERE c.id = ?", (number,)).fetchone()
+            insert_messages(conn, number, messages)
+            row = conn.execute(f"{CONVERSATIONS} WHERE c.id = ?", (number,)).fetchone()
         return Conversation(*row)
+
+    def take_in(self, conversation: Conversation, messages: Sequence[Message]) -> Taken:
+        """Import a conversation: nothing that the store has is changed or lost.
+
+        See `taking_in`: a longer one is continued, one that differs is kept beside.
+        """
+        with self._file.writing() as conn:
+            return take_in(conn, conversation, messages)
 
     def latest(self) -> Conversation | None:
         """The most recently updated conversation, or None if there is none."""
@@ -172,7 +119,7 @@ class Conversations:
     def messages(self, conversation: Conversation) -> list[Message]:
         """All messages of a conversation, oldest first."""
         with self._file.reading() as conn:
-            return [_message(row) for row in conn.execute(_MESSAGES, (conversation.id,))]
+            return [message for _, message in read_messages(conn, conversation.id)]
 
     def search(self, text: str, limit: int = 20) -> list[Hit]:
         """Find messages that contain every word of a text.
@@ -237,29 +184,13 @@ class Conversations:
 
     def _conversations(self, which: str, *values: object) -> list[Conversation]:
         with self._file.reading() as conn:
-            rows = conn.execute(f"{_CONVERSATIONS} {which}", values)
+            rows = conn.execute(f"{CONVERSATIONS} {which}", values)
             return [Conversation(*row) for row in rows]
 
     def _keep(self, conn: sqlite3.Connection, c: Conversation) -> int:
-        texts = [storable(text) for text in (c.title, c.model, c.system, c.summary)]
-        title, model, system, summary = texts
         # Not an upsert: with AUTOINCREMENT each upsert would use up a number.
-        values = (title, model, c.persona, system, summary, c.summarized, c.uid)
-        row = conn.execute(_UPDATE, values).fetchone()
-        if row is None:
-            row = conn.execute(_INSERT, (*values, c.created, c.updated)).fetchone()
-        return int(row[0])
-
-
-def title_of(text: str) -> str:
-    """The title of a conversation that starts with this question: one line, at most TITLE long."""
-    line = " ".join(text.split())
-    return line if len(line) <= TITLE else line[: TITLE - 1].rstrip() + "…"
-
-
-def storable(text: str) -> str:
-    """The text with lone surrogates, which SQLite cannot store, replaced by "?"."""
-    return text.encode("utf-8", "replace").decode()
+        row = conn.execute(UPDATE, (*fields(c), c.uid)).fetchone()
+        return int(row[0]) if row is not None else insert_conversation(conn, c)
 
 
 def _hits(rows: Iterable[Sequence[Any]], words: Sequence[str]) -> list[Hit]:
@@ -268,67 +199,6 @@ def _hits(rows: Iterable[Sequence[Any]], words: Sequence[str]) -> list[Hit]:
         for number, title, role, content, created in rows
     ]
 
-
-def _row(conversation: int, message: Message) -> tuple[object, ...]:
-    return (
-        conversation,
-        message.role,
-        storable(message.content),
-        None if message.given is None else storable(message.given),
-        message.cut,
-        message.model,
-        message.tokens,
-        json.dumps(dict(message.stats)) if message.stats else None,
-        json.dumps(list(message.sources)) if message.sources else None,
-        message.created or None,
-    )
-
-
-def _message(row: Iterable[Any]) -> Message:
-    role, content, given, cut, model, tokens, stats, sources, created = row
-    return Message(
-        role,
-        content,
-        given,
-        cut,
-        model,
-        tokens,
-        json.loads(stats) if stats else {},
-        tuple(json.loads(sources)) if sources else (),
-        created,
-    )
-
-
-_NOW = "strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
-
-_CONVERSATIONS = """
-    SELECT c.id, c.uid, c.title, c.model, c.persona, c.system, c.summary, c.summarized,
-        (SELECT count(*) FROM messages WHERE conversation = c.id), c.created, c.updated
-    FROM conversations AS c"""
-
-_UPDATE = f"""
-    UPDATE conversations
-    SET title = ?, model = ?, persona = ?, system = ?, summary = ?, summarized = ?, updated = {_NOW}
-    WHERE uid = ? RETURNING id"""
-
-_INSERT = f"""
-    INSERT INTO conversations
-        (title, model, persona, system, summary, summarized, uid, created, updated)
-    VALUES (?, ?, ?, ?, ?, ?, ?, coalesce(nullif(?, ''), {_NOW}), coalesce(nullif(?, ''), {_NOW}))
-    RETURNING id"""
-
-_MESSAGE = f"""
-    INSERT INTO messages
-        (conversation, role, content, given, cut, model, tokens, stats, sources, created)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, coalesce(?, {_NOW}))"""
-
-_MESSAGES = """
-    SELECT role, content, given, cut, model, tokens, stats, sources, created
-    FROM messages WHERE conversation = ? ORDER BY id"""
-
-_DROP = """
-    DELETE FROM messages WHERE id IN
-        (SELECT id FROM messages WHERE conversation = ? ORDER BY id DESC LIMIT ?)"""
 
 _COLUMNS = "SELECT c.id, c.title, m.role, m.content, m.created"
 

@@ -18,8 +18,10 @@ from pathlib import Path
 
 import sqlite_utils
 
+from aded_edge import private
 from aded_edge.errors import StoreError
 
+from . import open_files
 from .migrations import APPLICATION_ID, MIGRATIONS, NAMES
 
 JOURNAL_BYTES = 4 << 20
@@ -84,6 +86,8 @@ class StoreFile:
         path: the file.
         read_only: as given, or True because the file or its folder is not writable.
         warnings: damaged rows that were ignored, in words for the user.
+        generation: counts how often the file was replaced by another one; numbers of rows hold
+            only within one generation.
 
     Raises:
         StoreError: the file cannot be used; the message names the cause and the remedy.
@@ -92,36 +96,82 @@ class StoreFile:
     def __init__(self, path: Path, *, read_only: bool = False, busy_timeout: float = 5.0) -> None:
         self.path = path
         self.warnings: list[str] = []
-        self._lock = threading.Lock()
-        exists = _look_at(path, create=not read_only)
-        # access() also detects read-only mounts, where not even root may write.
-        writable = not exists or all(os.access(p, os.W_OK) for p in (path, path.parent))
-        self.read_only = read_only or not writable
-        mode = ("rw" if read_only else "rwc") if writable else _unwritable_mode(path)
-        with _in_words(path):
-            self._conn = _connect(path, mode, busy_timeout)
-            try:
-                self.db = sqlite_utils.Database(
-                    self._conn, recursive_triggers=False, execute_plugins=False
-                )
-                self._prepare(busy_timeout)
-            except BaseException:
-                self._conn.close()
-                raise
+        self.generation = 0
+        self.identity: open_files.Identity | None = None
+        self.lock = threading.Lock()
+        self._asked_read_only = self.read_only = read_only
+        self._busy_timeout = busy_timeout
+        self._conn: sqlite3.Connection | None = None
+        self._pid = os.getpid()
+        self._closed = False
+        if path != IN_MEMORY:
+            open_files.add(self)
+        try:
+            with self.lock:
+                self.connect()
+        except BaseException:
+            open_files.remove(self)
+            raise
 
-    def _prepare(self, busy_timeout: float) -> None:
+    def connect(self) -> None:
+        """Open the connection, if it is not open; the caller holds the lock."""
+        if self._conn is not None or self._closed:
+            return
+        path, asked = self.path, self._asked_read_only
+        exists = path == IN_MEMORY or _look_at(path, create=not asked)
+        # access() also detects read-only mounts, where not even root may write.
+        writable = (
+            path == IN_MEMORY
+            or not exists
+            or all(os.access(p, os.W_OK) for p in (path, path.parent))
+        )
+        self.read_only = asked or not writable
+        mode = ("rw" if asked else "rwc") if writable else _unwritable_mode(path)
+        if not asked and path != IN_MEMORY:
+            _make_private(path, exists)
+        with _in_words(path):
+            conn = _connect(path, mode, self._busy_timeout)
+            try:
+                self._prepare(conn)
+            except BaseException:
+                conn.close()
+                raise
+        self._conn, self._pid = conn, os.getpid()
+        if path != IN_MEMORY:
+            found = open_files.identify(path)
+            if self.identity is not None and self.identity.file != found.file:
+                self.generation += 1
+            self.identity = found
+
+    def disconnect(self, *, checkpoint: bool) -> None:
+        """Close the connection; with `checkpoint`, first move the log into the database."""
+        conn, self._conn = self._conn, None
+        if conn is None:
+            return
+        if checkpoint:
+            with suppress(sqlite3.Error):
+                conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        conn.close()
+
+    def renewed(self) -> None:
+        """Note that numbers of rows that were read before do not hold any more."""
+        self.generation += 1
+        self.identity = None
+
+    def _prepare(self, conn: sqlite3.Connection) -> None:
+        self.db = sqlite_utils.Database(conn, recursive_triggers=False, execute_plugins=False)
         # One transaction, because another process may be creating the file at the same time.
-        with self.reading() as conn:
+        with _inside(conn, "BEGIN"):
             _check_owner(conn, self.path)
             _check_schema(self.db, self.path)
-        self._conn.execute("PRAGMA foreign_keys = ON")
-        self._conn.execute("PRAGMA synchronous = NORMAL")
-        self._conn.execute("PRAGMA secure_delete = ON")  # overwrite deleted content
-        self._conn.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
+        conn.execute("PRAGMA foreign_keys = ON")
+        conn.execute("PRAGMA synchronous = NORMAL")
+        conn.execute("PRAGMA secure_delete = ON")  # overwrite deleted content
+        conn.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
         if self.read_only:
-            self._conn.execute("PRAGMA query_only = ON")
+            conn.execute("PRAGMA query_only = ON")
         else:
-            _use_wal(self._conn, busy_timeout)
+            _use_wal(conn, self._busy_timeout)
         if MIGRATIONS.pending(self.db):
             if self.read_only:
                 raise StoreError(
@@ -129,7 +179,7 @@ class StoreFile:
                     "writable once, so that it can be brought up to date"
                 )
             # Lock first: another process may be migrating the same file at the same time.
-            with self.writing():
+            with _inside(conn, "BEGIN IMMEDIATE"):
                 MIGRATIONS.apply(self.db)
 
     @contextmanager
@@ -158,25 +208,25 @@ class StoreFile:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with self._lock, _in_words(self.path):
-            try:
-                self._conn.execute(begin)
+        if open_files.changed(self):
+            open_files.renew(self.path)
+        with self.lock, _in_words(self.path):
+            if self._conn is not None and self._pid != os.getpid() and self.path != IN_MEMORY:
+                raise StoreError(
+                    f"{self.path} was in use while this process was forked: open it again here"
+                )
+            self.connect()
+            if self._conn is None:
+                raise sqlite3.ProgrammingError("closed")
+            with _inside(self._conn, begin):
                 yield self._conn
-                self._conn.execute("COMMIT")
-            finally:
-                self._roll_back()
-
-    def _roll_back(self) -> None:
-        # The failure may already have ended the transaction, or closed the connection.
-        with suppress(sqlite3.Error):
-            if self._conn.in_transaction:
-                self._conn.execute("ROLLBACK")
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file and empty it, unless a reader still needs it."""
         # A failure loses nothing: the log keeps its content, and the next checkpoint tries again.
-        with self._lock, suppress(sqlite3.Error):
-            self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with self.lock, suppress(sqlite3.Error):
+            if self._conn is not None:
+                self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def warn(self, text: str) -> None:
         """Add a warning about a fault that was ignored, unless it was added before."""
@@ -185,8 +235,35 @@ class StoreFile:
 
     def close(self) -> None:
         """Close the file after the running transaction. Closing twice is no error."""
-        with self._lock:
-            self._conn.close()
+        open_files.remove(self)
+        with self.lock:
+            self._closed = True
+            if self._pid == os.getpid():  # a connection of the parent is not even closed here
+                self.disconnect(checkpoint=False)
+
+
+@contextmanager
+def _inside(conn: sqlite3.Connection, begin: str) -> Iterator[None]:
+    """A transaction; it is rolled back unless it ends without an exception."""
+    try:
+        conn.execute(begin)
+        yield
+        conn.execute("COMMIT")
+    finally:
+        # The failure may already have ended the transaction, or closed the connection.
+        with suppress(sqlite3.Error):
+            if conn.in_transaction:
+                conn.execute("ROLLBACK")
+
+
+def _make_private(path: Path, exists: bool) -> None:
+    try:
+        open_files.make(path)
+    except OSError as error:
+        if not exists:
+            raise fault(
+                path, sqlite3.OperationalError(f"unable to open: {error.strerror}")
+            ) from error
 
 
 def _look_at(path: Path, *, create: bool) -> bool:
@@ -197,7 +274,7 @@ def _look_at(path: Path, *, create: bool) -> bool:
         if path.exists() and not path.is_file():
             raise StoreError(f"{path} is not a regular file; give another path")
         if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private.make_folder(path.parent)
         return path.exists()
     except OSError as error:
         raise StoreError(

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .conversations import storable
 from .database import StoreFile
 from .full_text import any_of
+from .messages import storable
 from .word_index import fill, rarest
 
 

@@ -67,6 +67,7 @@ class ModelParts:
         self._file = file
         self.fingerprint = fingerprint
         self.name = name
+        self._generation = file.generation
 
     def load(self) -> tuple[list[Part], list[int]]:
         """Read all parts, oldest first, in one transaction.
@@ -81,6 +82,7 @@ class ModelParts:
         """
         loaded, ids = [], []
         with self._file.reading() as conn:
+            self._generation = self._file.generation
             for id, tokens in conn.execute(_PARTS, (self.fingerprint,)).fetchall():
                 try:
                     loaded.append(_read(conn, id, tokens))
@@ -139,14 +141,15 @@ class ModelParts:
 
         Returns:
             The id of the sum. None, with nothing changed, if one of the parts no longer exists
-            because another process replaced it first.
+            because another process replaced it first, or the whole file was replaced.
 
         Raises:
             StoreError: the file cannot be written.
         """
         with self._file.writing() as conn:
             places = dict(conn.execute(_PLACES, (self.fingerprint,)))
-            if not places.keys() >= set(ids):
+            # In another file the same ids belong to other parts.
+            if self._file.generation != self._generation or not places.keys() >= set(ids):
                 return None
             replaced = [(id,) for id in set(ids)]
             conn.executemany(_FOLDED, replaced)

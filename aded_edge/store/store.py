@@ -18,8 +18,10 @@ from . import costs, proofs
 from .conversations import Conversations
 from .database import IN_MEMORY, StoreFile
 from .memories import Memories
+from .messages import Conversation
 from .notes import Notes
 from .parts import MatrixSize, ModelParts, matrix_sizes
+from .working_copy import WorkingCopy
 
 
 def default_store_path() -> Path:
@@ -88,6 +90,18 @@ class Store:
             name: name of the model, for people.
         """
         return ModelParts(self._file, fingerprint, name)
+
+    def begin(self, conversation: Conversation) -> WorkingCopy:
+        """A working copy of a conversation that the store does not have yet."""
+        return WorkingCopy(self._file, conversation)
+
+    def take_up(self, number: int | None = None) -> WorkingCopy | None:
+        """A working copy of the conversation with this number, or of the last one; None without it.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        return WorkingCopy.read(self._file, number)
 
     def sizes(self) -> list[MatrixSize]:
         """The size of each model's matrix. Raises StoreError if the file cannot be read."""

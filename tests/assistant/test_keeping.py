@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from aded_edge.errors import ConfigError, StoreError
-from aded_edge.store import Conversations, Store
+from aded_edge.store import Store, WorkingCopy
 from tests.assistant.messages import contents, on_disk
 
 
@@ -83,14 +83,15 @@ def test_a_store_that_cannot_be_used_stops_nothing(open_assistant, say, tmp_path
 def test_what_could_not_be_written_is_written_later(open_assistant, say, tmp_path, monkeypatch):
     assistant = open_assistant()
     say(assistant, "one")
-    add = Conversations.add
+    write = WorkingCopy.write
 
     def full(self, *_):
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(Conversations, "add", full)
+    monkeypatch.setattr(WorkingCopy, "write", full)
     say(assistant, "two")
-    monkeypatch.setattr(Conversations, "add", add)
+    assert not assistant.kept
+    monkeypatch.setattr(WorkingCopy, "write", write)
     say(assistant, "three")
     assert on_disk(tmp_path) == contents(assistant)
     assert on_disk(tmp_path)[::2] == ["one", "two", "three"]

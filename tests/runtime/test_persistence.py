@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from aded_edge.runtime.persistence import Persistence, load_learned
 from aded_edge.store import Store
 from aded_edge.teach.lessons import Lessons
 from tests.runtime.learners import TEXT, drafted, drafter, matrix_row, part, remember
+from tests.store.test_open_files import in_child
 
 
 def test_the_next_process_drafts_what_this_one_read(tmp_path):
@@ -116,3 +119,51 @@ def test_what_is_stored_can_be_looked_at_without_a_change(tmp_path):
     remember(path, [1, 2, 3])
     assert [p.tokens[p.tokens >= 0].tolist() for p in load_learned(path, "f")] == [TEXT, [1, 2, 3]]
     assert load_learned(path, "other") == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_writes_what_it_learns_and_nothing_twice(tmp_path, monkeypatch):
+    path = tmp_path / "store.db"
+    persistence, own = Persistence(path), drafter()
+    persistence.load("f", "name", own)
+
+    def learn(first):
+        own.read(np.asarray([first, 7, 8], np.int32))
+        persistence.save(own)
+
+    learn(1)
+    persistence.wait()
+    model = persistence._model
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "add", lambda *_, **__: (_ for _ in ()).throw(StoreError("full")))
+        learn(2)  # the parent still has to write this
+        persistence.wait()
+
+    def child():
+        for first in (3, 4):
+            learn(first)
+        persistence.wait()
+        persistence.close()
+
+    in_child(child)
+    learn(5)
+    persistence.close()
+    kept = [p.tokens[-3:].tolist() for p in load_learned(path, "f")]
+    assert sorted(kept) == [[first, 7, 8] for first in range(1, 6)]
+
+
+def test_what_is_learned_after_the_file_was_removed_is_kept(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(module, "MOST_PARTS", 2)
+    path = tmp_path / "data" / "store.db"
+    persistence, own = Persistence(path), drafter()
+    persistence.load("f", "name", own)
+    for first in range(1, 9):
+        own.read(np.asarray([first, 7, 8], np.int32))
+        persistence.save(own)
+        persistence.wait()
+        if first == 4:
+            shutil.rmtree(path.parent)
+    persistence.close()
+    assert caplog.text.count("was removed while it was in use") == 1
+    kept = [p.tokens[-3:].tolist() for p in load_learned(path, "f")]
+    assert kept == [[first, 7, 8] for first in range(5, 9)]

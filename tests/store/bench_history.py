@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from aded_edge.store import Conversation, Message, Store, terms
-from aded_edge.store.word_index import fill as fill_index
+from aded_edge.store.messages import insert_conversation, insert_messages
 
 TURNS = 5
 WORDS = 60
@@ -52,17 +52,15 @@ def fill(path: Path, count: int) -> None:
     """Write all conversations in one transaction."""
     rng = np.random.default_rng(0)
     with Store.open(path) as store, store._file.writing() as conn:
-        from aded_edge.store.conversations import _INSERT, _MESSAGE, _row
+        from aded_edge.store.messages import insert_conversation, insert_messages
 
         for number in range(count):
             one = Conversation(0, f"{number:032x}", f"title {number}", "a model")
-            values = (one.title, one.model, None, "", "", 0, one.uid, "", "")
-            (at,) = conn.execute(_INSERT, values).fetchone()
+            at = insert_conversation(conn, one)
             ranks = np.minimum(rng.zipf(1.2, (2 * TURNS, WORDS)), VOCABULARY - 1)
-            for i, row in enumerate(ranks):
-                text = " ".join(f"w{rank}q" for rank in row)
-                conn.execute(_MESSAGE, _row(at, Message(("user", "assistant")[i % 2], text)))
-        fill_index(conn, "messages", "content")
+            texts = (" ".join(f"w{rank}q" for rank in row) for row in ranks)
+            roles = ("user", "assistant") * TURNS
+            insert_messages(conn, at, map(Message, roles, texts))
 
 
 def timed(work: Callable[[], object], times: int = 15) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aded_edge.store import EVERY_MESSAGE, Conversation, Message, Store
+from aded_edge.store import Conversation, Message, Store
 from tests.store.samples import ledger, numbers
 
 
@@ -44,15 +44,6 @@ def test_a_second_turn_belongs_to_the_same_conversation(store: Store) -> None:
     assert store.conversations.count() == 2
 
 
-def test_a_turn_takes_the_place_of_the_last_one(store: Store) -> None:
-    kept = begin(store, "u1", "one", "a wrong answer")
-    store.conversations.add(kept, turn("one", "better"), replaces=2)
-    assert [m.content for m in store.conversations.messages(kept)] == ["one", "better"]
-    assert store.conversations.search("wrong") == []
-    store.conversations.add(kept, [], replaces=1)
-    assert [m.content for m in store.conversations.messages(kept)] == ["one"]
-
-
 def test_the_last_one_talked_in_comes_first(store: Store) -> None:
     first = begin(store, "u1", "one", "1")
     second = begin(store, "u2", "two", "2")
@@ -63,12 +54,6 @@ def test_the_last_one_talked_in_comes_first(store: Store) -> None:
     assert latest.id == second.id
     assert store.conversations.get(first.id) == first
     assert store.conversations.get(99) is None
-
-
-def test_all_messages_can_be_replaced(store: Store) -> None:
-    kept = begin(store, "u1", "one", "1")
-    store.conversations.add(kept, turn("two", "2"), replaces=EVERY_MESSAGE)
-    assert [m.content for m in store.conversations.messages(kept)] == ["two", "2"]
 
 
 @pytest.mark.parametrize("words", ["tides moon", "TIDE", "moon", "tid", "mo"])

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from aded_edge import private
 from aded_edge.arrays import Float32Array, Int32Array
 from aded_edge.errors import BenchError
 
@@ -76,7 +77,7 @@ class Trace:
             "turns": [[t.dialog, t.category, t.turn, len(t.prompt), len(t.answer)] for t in turns],
         }
         try:
-            with path.open("wb") as file:
+            with private.open_new(path) as file:
                 np.savez_compressed(
                     file,
                     about=np.asarray(json.dumps(about)),

@@ -1,0 +1,289 @@
+"""A working copy: what one process has read and written of a conversation.
+
+Several processes may have a conversation open at once. Each takes back only rows that it read or
+wrote itself; what another one wrote stays, and its rows are never read into this copy.
+
+Knows the rows of one conversation, and how they differ from the messages of its process. Does not
+know who answers, nor what the user is told.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from .database import StoreFile
+from .messages import (
+    Conversation,
+    Message,
+    conversation_where,
+    insert_conversation,
+    insert_messages,
+    read_messages,
+    said,
+    same_start,
+    storable,
+    title_of,
+)
+
+_TURN = 2
+"""Messages of a turn: a question and its answer."""
+
+
+Rows = list[tuple[int, Message]]
+"""Number and message of rows, oldest first."""
+
+
+class Elsewhere(Enum):
+    """What other processes did to a conversation."""
+
+    NOTHING = auto()
+    WENT_ON = auto()
+    """Messages were added or taken back."""
+    DELETED = auto()
+    """The conversation was deleted."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The result of `WorkingCopy.write`.
+
+    Attributes:
+        conversation: as this process knows it now.
+        messages: all of its messages that this process knows.
+        elsewhere: what other processes did to it since this one read it.
+    """
+
+    conversation: Conversation
+    messages: list[Message]
+    elsewhere: Elsewhere
+
+
+class WorkingCopy:
+    """What this process has read and written of a conversation.
+
+    Args:
+        file: the open store.
+        conversation: as it was read; with the number 0 if the store does not have it yet.
+        rows: number and message of each row that was read.
+    """
+
+    def __init__(
+        self,
+        file: StoreFile,
+        conversation: Conversation,
+        rows: Sequence[tuple[int, Message]] = (),
+    ) -> None:
+        self._file = file
+        self._generation = file.generation
+        self.conversation = conversation
+        self._rows = list(rows)
+
+    @classmethod
+    def read(cls, file: StoreFile, number: int | None) -> WorkingCopy | None:
+        """Read the conversation with this number, or the last one; None if there is none.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with file.reading() as conn:
+            if number is None:
+                found = conversation_where(conn, "1 ORDER BY c.updated DESC, c.id DESC LIMIT 1")
+            else:
+                found = conversation_where(conn, "c.id = ?", number)
+            return None if found is None else cls(file, found, read_messages(conn, found.id))
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages that were read or written, oldest first."""
+        return [message for _, message in self._rows]
+
+    def lacks(self, messages: Sequence[Message]) -> bool:
+        """Whether these messages differ from those that were written."""
+        return len(messages) != len(self._rows) or self._known(messages) < len(messages)
+
+    def write(self, conversation: Conversation, messages: Sequence[Message]) -> Written:
+        """Write a conversation as this process has it now, all or nothing.
+
+        Messages that this process wrote or read before and does not have any more are deleted, new
+        ones are added at the end. Of the conversation's fields only those are written that this
+        process changed. If the conversation was deleted elsewhere, only new messages are kept, as
+        another conversation. If the whole file was replaced, everything that it lacks is written.
+
+        Raises:
+            StoreError: the store cannot be written; then nothing changed.
+        """
+        elsewhere = Elsewhere.NOTHING
+        with self._file.writing() as conn:
+            generation = self._file.generation
+            if generation != self._generation:
+                base, rows = self._recognise(conn)
+            else:
+                base, rows = self._number(conn), self._rows
+            start = _known(rows, messages)
+            kept, gone, new = rows[:start], rows[start:], messages[start:]
+            if not base.id:
+                number = insert_conversation(conn, conversation)
+            elif conversation_where(conn, _SAME, base.id, base.uid) is None:
+                elsewhere, kept = Elsewhere.DELETED, []
+                conversation = _begun_anew(conversation, new)
+                number = insert_conversation(conn, conversation) if new else 0
+                _move_learned(conn, base.uid, conversation.uid)
+            else:
+                number = base.id
+                stored = _numbers(conn, number)
+                if stored != [row for row, _ in rows]:
+                    elsewhere = Elsewhere.WENT_ON
+                _update(conn, base, conversation, _common_summary(stored, rows, conversation))
+                _take_back(conn, number, stored, [row for row, _ in gone])
+            numbers = insert_messages(conn, number, new)
+            found = conversation_where(conn, "c.id = ?", number)
+        if found is not None:
+            conversation = replace(
+                conversation,
+                id=found.id,
+                uid=found.uid,
+                messages=found.messages,
+                created=found.created,
+                updated=found.updated,
+            )
+        self._generation, self.conversation = generation, conversation
+        self._rows = [*kept, *zip(numbers, new, strict=True)]
+        return Written(conversation, self.messages, elsewhere)
+
+    def exists(self) -> bool:
+        """Whether the store has the conversation; True as long as it was never written.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        about = self.conversation
+        if not about.id:
+            return True
+        with self._file.reading() as conn:
+            return conversation_where(conn, "c.uid = ?", about.uid) is not None
+
+    def reread(self) -> list[Message]:
+        """Read the messages of this copy again; those that others took back are left out.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with self._file.reading() as conn:
+            if self._file.generation != self._generation:
+                return self.messages
+            own = {row for row, _ in self._rows}
+            rows = [one for one in read_messages(conn, self.conversation.id) if one[0] in own]
+        self._rows = rows
+        return self.messages
+
+    def take_learned(self, uid: str) -> None:
+        """Let parts that were learned under another uid belong to this conversation.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        with self._file.writing() as conn:
+            _move_learned(conn, uid, self.conversation.uid)
+
+    def _known(self, messages: Sequence[Message]) -> int:
+        return _known(self._rows, messages)
+
+    def _number(self, conn: sqlite3.Connection) -> Conversation:
+        """The conversation as it was read; a forked process may have written a new one first."""
+        about = self.conversation
+        if about.id:
+            return about
+        found = conversation_where(conn, "c.uid = ?", about.uid)
+        return about if found is None else replace(about, id=found.id)
+
+    def _recognise(self, conn: sqlite3.Connection) -> tuple[Conversation, Rows]:
+        """The conversation in another file: its number, and the rows with the same messages."""
+        found = conversation_where(conn, "c.uid = ?", self.conversation.uid)
+        if found is None:
+            return replace(self.conversation, id=0), []
+        stored = read_messages(conn, found.id)
+        equal = same_start([said(m) for _, m in stored], [said(m) for _, m in self._rows])
+        rows = [(stored[at][0], self._rows[at][1]) for at in range(equal)]
+        return replace(self.conversation, id=found.id), rows
+
+
+def _known(rows: Sequence[tuple[int, Message]], messages: Sequence[Message]) -> int:
+    """How many messages at the beginning are those of the rows, in whole turns."""
+    count = 0
+    for (_, row), message in zip(rows, messages, strict=False):
+        if row is not message:
+            break
+        count += 1
+    # A new answer to an old question: both are written again, at the end, so that they stay
+    # together if another process went on meanwhile.
+    return count if count == len(messages) else count // _TURN * _TURN
+
+
+def _begun_anew(conversation: Conversation, new: Sequence[Message]) -> Conversation:
+    return replace(
+        conversation,
+        id=0,
+        uid=uuid.uuid4().hex,
+        title=title_of(new[0].content) if new else "",
+        summary="",
+        summarized=0,
+        messages=0,
+        created="",
+        updated="",
+    )
+
+
+def _numbers(conn: sqlite3.Connection, conversation: int) -> list[int]:
+    rows = conn.execute(
+        "SELECT id FROM messages WHERE conversation = ? ORDER BY id", (conversation,)
+    )
+    return [number for (number,) in rows]
+
+
+def _take_back(
+    conn: sqlite3.Connection, conversation: int, stored: Sequence[int], gone: Sequence[int]
+) -> None:
+    """Delete rows, and the summary if it replaces one of them."""
+    conn.executemany("DELETE FROM messages WHERE id = ?", [(row,) for row in gone])
+    now = conversation_where(conn, "c.id = ?", conversation)
+    if now is not None and not set(gone).isdisjoint(stored[: now.summarized]):
+        conn.execute(_NO_SUMMARY, (conversation,))
+
+
+def _common_summary(
+    stored: Sequence[int], rows: Sequence[tuple[int, Message]], conversation: Conversation
+) -> bool:
+    """Whether the summary replaces messages that are also the first ones in the store."""
+    count = conversation.summarized
+    return count <= len(rows) and list(stored[:count]) == [row for row, _ in rows[:count]]
+
+
+def _update(conn: sqlite3.Connection, base: Conversation, now: Conversation, summary: bool) -> None:
+    """Write the fields that this process changed."""
+    names = [
+        name
+        for name in ("title", "model", "persona", "system")
+        if getattr(now, name) != getattr(base, name)
+    ]
+    about = ("summary", "summarized")
+    if summary and [getattr(now, n) for n in about] != [getattr(base, n) for n in about]:
+        names += about
+    values = [getattr(now, name) for name in names]
+    texts = [storable(value) if isinstance(value, str) else value for value in values]
+    fields = "".join(f"{name} = ?, " for name in names)
+    conn.execute(f"UPDATE conversations SET {fields}{_UPDATED} WHERE id = ?", (*texts, base.id))
+
+
+def _move_learned(conn: sqlite3.Connection, old: str, new: str) -> None:
+    conn.execute("UPDATE parts SET source = ? WHERE source = ?", (new, old))
+
+
+_SAME = "c.id = ? AND c.uid = ?"
+
+_UPDATED = "updated = strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
+
+_NO_SUMMARY = "UPDATE conversations SET summary = '', summarized = 0 WHERE id = ?"
