@@ -16,8 +16,8 @@ TOKENS = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))]
 """The vocabulary: token 3 + b is the byte b."""
 
 
-def write_tiny(path, width=64, layers=2, context=2048):
-    """Write a Llama whose tokens are bytes; the same weights every time."""
+def write_tiny(path, width=64, layers=2, context=2048, seed=0):
+    """Write a Llama whose tokens are bytes; the same weights every time, for each seed."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
     writer.add_context_length(context)
@@ -34,7 +34,7 @@ def write_tiny(path, width=64, layers=2, context=2048):
     writer.add_token_types([SPECIAL.get(token, gguf.TokenType.BYTE) for token in TOKENS])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for name, shape in _shapes(width, layers).items():
         writer.add_tensor(f"{name}.weight", _weights(rng, name, shape))
     writer.write_header_to_file()
