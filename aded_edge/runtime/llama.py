@@ -276,7 +276,7 @@ class Llama(llama_cpp.Llama):
         """The most tokens that prompt and answer can have together.
 
         As many as were asked for. `llama_cpp.Llama` returns what llama.cpp rounded this number up
-        to, but fails beyond the number that was asked for.
+        to, but keeps no history beyond the number that was asked for, and refuses longer prompts.
         """
         return self._n_ctx if "input_ids" in vars(self) else super().n_ctx()
 

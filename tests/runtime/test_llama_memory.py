@@ -32,6 +32,11 @@ def interrupted(llama):
         stream.throw(KeyboardInterrupt())
 
 
+def too_long(llama):
+    with pytest.raises(ValueError, match=f"exceed context window of {llama.n_ctx()}"):
+        llama.create_completion(2000 * ASKED, logit_bias={5: 1.0})
+
+
 USES = {
     "nothing": lambda llama: None,
     "completion": lambda llama: llama.create_completion(ASKED, max_tokens=5),
@@ -49,9 +54,7 @@ USES = {
     "left open": left_open,
     "interrupted": interrupted,
     "sample": lambda llama: (llama.eval(ASKED), llama.sample()),
-    "too long": lambda llama: pytest.raises(
-        ValueError, llama.create_completion, 2000 * ASKED, logit_bias={5: 1.0}
-    ),
+    "too long": too_long,
 }
 
 
