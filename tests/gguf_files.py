@@ -16,8 +16,8 @@ TOKENS = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))]
 """The vocabulary: token 3 + b is the byte b."""
 
 
-def write_tiny(path, width=64, layers=2, context=2048, more=(), template=None):
-    """Write a Llama whose tokens are bytes; the same weights every time.
+def write_tiny(path, width=64, layers=2, context=2048, more=(), template=None, seed=0):
+    """Write a Llama whose tokens are bytes; the same weights every time, for each seed.
 
     Args:
         more: (text, type, score) of further tokens.
@@ -43,7 +43,7 @@ def write_tiny(path, width=64, layers=2, context=2048, more=(), template=None):
         writer.add_chat_template(template)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for name, shape in _shapes(width, layers, len(tokens)).items():
         writer.add_tensor(f"{name}.weight", _weights(rng, name, shape))
     writer.write_header_to_file()

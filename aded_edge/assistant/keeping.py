@@ -11,7 +11,6 @@ Knows when to write, and what was not written yet. Does not know SQL, nor how an
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path

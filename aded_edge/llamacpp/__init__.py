@@ -13,6 +13,7 @@ from __future__ import annotations
 from . import state, system
 from .context import ends_answer, last_logits, offloads, set_threads, why_plain
 from .fingerprint import cost_conditions, cost_key, model_fingerprint, model_name
+from .fork import end_threads_before_forks
 from .parallel import ParallelTarget
 from .prompt import Prompter, common_prefix
 from .target import MAX_LEAVES, MAX_WIDTH, LlamaTarget, open_tree_context
@@ -26,6 +27,7 @@ __all__ = [
     "common_prefix",
     "cost_conditions",
     "cost_key",
+    "end_threads_before_forks",
     "ends_answer",
     "last_logits",
     "model_fingerprint",

@@ -15,6 +15,7 @@ from typing import Any
 import llama_cpp
 
 from .system import binding_version, build_info, build_supports_gpu, cpu_name, library_files
+from .weights import weights_identity
 
 _IDENTITY = (
     "general.architecture",
@@ -101,12 +102,23 @@ def bit_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
     return {
         **cost_conditions(llama),
         **numbers,
+        "weights": weights(llama),
+        "lora_weights": weights_identity(llama.lora_path) if llama.lora_path else None,
         "n_ctx": llama._n_ctx,
         "tensor_split": llama.tensor_split,
         "kv_overrides": llama.kv_overrides,
         "lora_scale": llama.lora_scale,
         "libraries": library_files(),
     }
+
+
+def weights(llama: llama_cpp.Llama) -> list[tuple[int, int, str]]:
+    """Identity of the model's weights: of the file as it was at the first call for this object."""
+    known: Any = vars(llama)
+    if "_weights" not in known:
+        known["_weights"] = weights_identity(llama.model_path)
+    found: list[tuple[int, int, str]] = known["_weights"]
+    return found
 
 
 def cost_key(conditions: dict[str, Any]) -> str:

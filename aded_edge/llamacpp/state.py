@@ -22,10 +22,9 @@ from aded_edge.arrays import Int32Array
 from aded_edge.errors import StoreError
 from aded_edge.files import write_whole
 
-from .fingerprint import model_fingerprint
-from .system import binding_version
+from .fingerprint import bit_conditions
 
-_MAGIC = b"aded-edge KV 1\n"
+_MAGIC = b"aded-edge KV 2\n"
 
 _HEAD_BYTES = len(_MAGIC) + hashlib.sha256().digest_size
 """Bytes before the two sizes: the magic and the digest."""
@@ -97,18 +96,7 @@ def _set_history(llama: llama_cpp.Llama, tokens: Int32Array) -> None:
 
 def _digest(llama: llama_cpp.Llama) -> bytes:
     """SHA-256 digest of everything that a state depends on."""
-    context = llama.context_params
-    about = {
-        "model": model_fingerprint(llama),
-        "description": llama._model.desc(),  # names the quantisation
-        "bytes": llama._model.size(),
-        "llama_cpp_python": binding_version(),
-        "flash_attn": context.flash_attn_type,
-        "type_k": context.type_k,
-        "type_v": context.type_v,
-        "rope": [context.rope_freq_base, context.rope_freq_scale, context.rope_scaling_type],
-        "lora": llama.lora_path,
-    }
+    about = bit_conditions(llama)
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).digest()
 
 

@@ -9,10 +9,11 @@ Knows prompts, text and the format of completions. Does not know drafts or chat 
 from __future__ import annotations
 
 import random
+import re
 import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from aded_edge.llamacpp.context import ends_answer, takes_pieces
@@ -46,7 +47,7 @@ def complete(
     seed: int | None,
     model: str | None,
     **sampling: Any,
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Answer a prompt; arguments as for `llama_cpp.Llama.create_completion`.
 
     Yields:
@@ -93,6 +94,45 @@ def complete(
             "total_tokens": len(tokens) + answer.tokens,
         },
     }
+
+
+def ended_in_time(
+    llama: llama_cpp.Llama,
+    answer: Callable[..., Iterator[dict[str, Any]]],
+    prompt: str | list[int],
+    arguments: dict[str, Any],
+) -> Generator[dict[str, Any], None, None]:
+    """Answer a prompt by the inherited code, so that a full context ends the answer.
+
+    llama_cpp waits for the rest of a character that the context cuts in two, and fails.
+
+    Args:
+        llama: the model.
+        answer: the inherited `_create_completion`.
+        prompt, arguments: for `answer`.
+
+    Raises:
+        ValueError: the prompt does not fit into the context.
+    """
+    own, full = arguments.get("stopping_criteria"), False
+
+    def stop(history: Any, logits: Any) -> bool:
+        nonlocal full
+        stopped = own is not None and own(history, logits)
+        full = not stopped and len(history) >= llama.n_ctx()
+        return bool(stopped or full)
+
+    try:
+        for chunk in answer(prompt, **{**arguments, "stopping_criteria": stop}):
+            choice = chunk["choices"][0]
+            if full and choice["finish_reason"] == "stop":
+                choice["finish_reason"] = "length"
+            yield chunk
+    except ValueError as error:
+        # llama_cpp names the size of the context as llama.cpp rounded it up.
+        if not str(error).startswith("Requested tokens"):
+            raise
+        raise ValueError(re.sub(r"\d+$", str(llama.n_ctx()), str(error))) from None
 
 
 def _generate(

@@ -9,9 +9,11 @@ Does not know how a draft is made, what SQL is, or how a batch is laid out.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import os
-import time
+import threading
+import weakref
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,24 +21,26 @@ from typing import Any
 import llama_cpp
 from llama_cpp.llama_grammar import LlamaGrammar
 
-from aded_edge.decode.budget import CostBudget, FixedBudget
-from aded_edge.decode.candidates import CANDIDATES
+from aded_edge.arrays import Int32Array
+from aded_edge.decode.budget import CostBudget
 from aded_edge.decode.cost_curve import CostCurve
-from aded_edge.decode.loop import Choose, Loop, Stop
-from aded_edge.decode.stats import Meter, Stats
-from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
-from aded_edge.draft.puct import PUCT_NODES
+from aded_edge.decode.loop import Loop
+from aded_edge.decode.stats import Stats
 from aded_edge.errors import EvaluationError
 from aded_edge.llamacpp import state
-from aded_edge.llamacpp.context import offloads, why_plain
-from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
+from aded_edge.llamacpp.fingerprint import weights
 from aded_edge.llamacpp.literal import LiteralLlama
-from aded_edge.llamacpp.target import LAST_ROW, MAX_LEAVES, LlamaTarget, open_tree_context
+from aded_edge.llamacpp.sampler import without_cycles
+from aded_edge.llamacpp.target import LAST_ROW, LlamaTarget
 from aded_edge.store import default_store_path
 
-from .completion import complete, handles
-from .costs import load_or_measure, save_observed
-from .exactness import NOTHING_PROVED, load_or_prove
+from .access import Access, alone, reading
+from .building import build_loop, open_context, plain_because, prepare_for_forks
+from .closed import CLOSED, Freed
+from .completion import complete, ended_in_time, handles
+from .costs import save_observed
+from .exactness import NOTHING_PROVED
+from .generation import generated
 from .loading import load
 from .options import (
     Drafting,
@@ -47,17 +51,10 @@ from .options import (
     with_default_threads,
 )
 from .persistence import Persistence
-from .plain import count_plain
-from .prefill import prefill
-from .sampling import sampler_choice
+from .prefill import restore
 from .warm_up import WarmUp
 
-_LEAVES = 16
-"""Leaves of a draft on a GPU, where another row costs next to nothing."""
-
 _ARGUMENTS = frozenset(inspect.signature(llama_cpp.Llama.__init__).parameters) - {"self", "kwargs"}
-
-_CLOSED = "the model is closed; load it again"
 
 
 class Llama(LiteralLlama):
@@ -100,6 +97,8 @@ class Llama(LiteralLlama):
         exact: bool = False,
         **kwargs: Any,
     ) -> None:
+        self._access = Access(self._suspended, self._resume)
+        self._tokenizing = threading.Lock()
         # close() needs these, also after a constructor that failed half-way.
         self._stack = contextlib.ExitStack()
         self._persistence: Persistence | None = None
@@ -113,55 +112,21 @@ class Llama(LiteralLlama):
         self.stats = Stats(cumulative=Stats())
         warm_up = WarmUp() if drafting != "off" else None
         load(super().__init__, os.fspath(model_path), with_default_threads(kwargs))
-        self._plain_because = self._why_plain()
+        weights(self)  # the file as it is now: it may be replaced later
+        self._plain_because = plain_because(self)
         # llama.cpp rounds its context up, but the history has only as many places as asked for.
         self._n_ctx = min(self._n_ctx, len(self.input_ids))
+        self._access.after_fork = prepare_for_forks(self)
         if self._plain_because is None:
             assert warm_up is not None
-            leaves = self._max_leaves()
-            if leaves > 1:
-                open_tree_context(self, leaves)
+            open_context(self)
             warm_up.wait()
-            self._loop = self._build_loop()
-
-    def _why_plain(self) -> str | None:
-        """Why this model decodes plainly; None if it drafts."""
-        if self.drafting == "off":
-            return 'drafting="off"'
-        if self.draft_model is not None:
-            return "a draft_model of llama_cpp was given"
-        return why_plain(self)
-
-    def _build_loop(self) -> Loop | None:
-        """The loop that drafts; None, and a reason in `_plain_because`, if no width is exact."""
-        self._target = LlamaTarget(self)
-        kind = PaperDrafter if self.drafting == "paper" else AdaptiveDrafter
-        drafter = kind(max_leaves=self._max_leaves())
-        if self.store is not None:
-            self._persistence = Persistence(self.store, self.keep)
-            self._persistence.load(model_fingerprint(self), model_name(self), drafter)
-        curve = load_or_measure(self, self._target, self._persistence)
-        if self.drafting == "paper":
-            return Loop(self._target, drafter, FixedBudget(PUCT_NODES, curve.scale))
-        widths = None
-        if self.exact:
-            widths = load_or_prove(self, self._target, curve, self._persistence)
-            if not widths:
+            self._target = LlamaTarget(self)
+            if self.store is not None:
+                self._persistence = Persistence(self.store, self.keep)
+            self._loop = build_loop(self, self._target, self._persistence)
+            if self._loop is None:
                 self._plain_because = NOTHING_PROVED
-                return None
-        # On a CPU only nearly certain tokens are worth drafting, and learning the target's other
-        # candidates takes longer than it saves (NOTES.md).
-        candidates = CANDIDATES if offloads(self) else 0
-        return Loop(self._target, drafter, CostBudget(curve, widths), candidates)
-
-    def _max_leaves(self) -> int:
-        if self.drafting == "paper":
-            return MAX_LEAVES
-        if self.exact:
-            return 1
-        # On a CPU trees hardly beat chains, and only chains leave the KV cache in order. That
-        # keeps the order of summation, and so every bit of the logits (NOTES.md).
-        return _LEAVES if offloads(self) else 1
 
     def generate(  # noqa: PLR0913, PLR0917 (the signature is that of llama_cpp)
         self,
@@ -207,57 +172,42 @@ class Llama(LiteralLlama):
             "logits_processor": logits_processor,
             "grammar": grammar,
         }
-        self.stats = Stats(cumulative=self.stats.cumulative)
-        if self._loop is None:
-            inherited = super().generate(
-                tokens, reset=reset, stopping_criteria=stopping_criteria, **sampling
-            )
-
-            def done(meter: Meter, seconds_prompt: float) -> None:
-                run = meter.stats(len(tokens), seconds_prompt, self._plain_because)
-                self.stats = run.after(self.stats)
-
-            yield from count_plain(inherited, done)
-            return
-        choose = sampler_choice(self, sampling)
-        yield from self._generate(self._loop, list(tokens), reset, choose, stopping_criteria)
+        plainly = functools.partial(super().generate, reset=reset, **sampling)
+        steps = generated(self, plainly, list(tokens), reset, stopping_criteria, sampling)
+        yield from self._access.stream(steps)
 
     def _create_completion(  # type: ignore[override]  # create_completion passes names only
         self, prompt: str | list[int], **arguments: Any
     ) -> Iterator[Any]:
         if handles(self, prompt, arguments):
-            return complete(self, prompt, **arguments)
-        inherited: Iterator[Any] = super()._create_completion(prompt, **arguments)
-        return inherited
+            answer = complete(self, prompt, **arguments)
+        else:
+            inherited: Any = super()._create_completion
+            answer = ended_in_time(self, inherited, prompt, arguments)
+        return self._access.stream(answer)
 
-    def _generate(
-        self, loop: Loop, tokens: list[int], reset: bool, choose: Choose, stop: Stop | None
-    ) -> Generator[int, Sequence[int] | None, None]:
-        """Yield tokens by drafting."""
-        if self._target is None:
-            raise EvaluationError(_CLOSED)
-        drafter = loop.drafter
-        assert isinstance(drafter, AdaptiveDrafter)
-        began = time.perf_counter()
-        known = prefill(self, self._target, tokens, reset)
-        prompt = loop.target.history.copy()
-        seconds_prompt = time.perf_counter() - began
-        meter = Meter()
-        try:
-            yield from loop.run(choose, stop, meter, lambda: drafter.read(prompt, known))
-        finally:
-            run = meter.stats(len(tokens), seconds_prompt, None)
-            self.stats = run.after(self.stats)
-            if self._persistence is not None:
-                self._persistence.save(drafter)
+    def _init_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        # A logits processor's sampler refers to the model, which owns the sampler.
+        mine: Any = weakref.proxy(self)
+        return without_cycles(llama_cpp.Llama._init_sampler(mine, *args, **kwargs))
 
     # The inherited methods that use the KV cache must find it settled, because a consumer may call
     # them between two tokens of a stream.
+
+    def _suspended(self) -> tuple[Int32Array, Any]:
+        """What a stream needs to go on after another one: its history and its sampler."""
+        self._settle()
+        return self._input_ids.copy(), self._sampler
+
+    def _resume(self, saved: tuple[Int32Array, Any]) -> None:
+        history, self._sampler = saved
+        restore(self, history)
 
     def _settle(self) -> None:
         if self._target is not None:
             self._target.settle()
 
+    @alone
     def eval(self, tokens: Sequence[int]) -> None:
         """Evaluate tokens after the history; see `llama_cpp.Llama.eval`.
 
@@ -278,12 +228,13 @@ class Llama(LiteralLlama):
                 f"context of {self._n_ctx}: {error}"
             ) from error
 
+    @alone
     def sample(self, *args: Any, **kwargs: Any) -> int:
         """Sample the token after the history; see `llama_cpp.Llama.sample`."""
         self._settle()
         target = self._target
-        if isinstance(self._ctx, _Freed):
-            raise EvaluationError(_CLOSED)
+        if isinstance(self._ctx, Freed):
+            raise EvaluationError(CLOSED)
         if target is not None and target.row != LAST_ROW and self.n_tokens > 0:
             # llama_cpp samples from the last row of the last evaluation. Evaluating the last
             # token again makes that the row after the history.
@@ -292,6 +243,7 @@ class Llama(LiteralLlama):
             self.eval([last])
         return int(super().sample(*args, **kwargs))
 
+    @alone
     def reset(self) -> None:
         """Clear the history; see `llama_cpp.Llama.reset`."""
         self._settle()
@@ -299,15 +251,35 @@ class Llama(LiteralLlama):
         if self._target is not None:
             self._target.truncate(0)
 
+    @reading
     def save_state(self) -> llama_cpp.LlamaState:
         """Copy history and KV cache; see `llama_cpp.Llama.save_state`."""
         self._settle()
         return super().save_state()
 
+    @alone
     def load_state(self, state: llama_cpp.LlamaState) -> None:
         """Restore a copy of history and KV cache; see `llama_cpp.Llama.load_state`."""
         self._settle()
         super().load_state(state)
+
+    @alone
+    def embed(self, *args: Any, **kwargs: Any) -> Any:
+        """Embed texts; see `llama_cpp.Llama.embed`."""
+        return super().embed(*args, **kwargs)
+
+    def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
+        """Tokens of a text; see `llama_cpp.Llama.tokenize`. Waits for no evaluation."""
+        with self._tokenizing:
+            return super().tokenize(text, add_bos, special)
+
+    def n_ctx(self) -> int:
+        """The most tokens that prompt and answer can have together.
+
+        As many as were asked for. `llama_cpp.Llama` returns what llama.cpp rounded this number up
+        to, but keeps no history beyond the number that was asked for, and refuses longer prompts.
+        """
+        return self._n_ctx if "input_ids" in vars(self) else super().n_ctx()
 
     # Beyond llama_cpp.Llama.
 
@@ -317,6 +289,7 @@ class Llama(LiteralLlama):
         curve = self._curve()
         return curve.seconds() if curve is not None else {}
 
+    @reading
     def save_kv(self, path: Path) -> None:
         """Write history and KV cache into a file that `load_kv` of the same model can read.
 
@@ -326,6 +299,7 @@ class Llama(LiteralLlama):
         self._settle()
         state.save(self, path)
 
+    @alone
     def load_kv(self, path: Path) -> int:
         """Read history and KV cache from a file that `save_kv` wrote.
 
@@ -343,6 +317,7 @@ class Llama(LiteralLlama):
         return tokens
 
     @property
+    @reading
     def kv_bytes(self) -> int:
         """Size of the file that `save_kv` would write now, about."""
         self._settle()
@@ -359,7 +334,14 @@ class Llama(LiteralLlama):
             self._persistence.wait()
 
     def close(self) -> None:
-        """Save what was learned and free the model."""
+        """Save what was learned and free the model.
+
+        Waits for the evaluation that another thread runs; its stream ends with an EvaluationError.
+        """
+        with self._access.end(CLOSED):
+            self._close()
+
+    def _close(self) -> None:
         target, self._target = self._target, None
         if target is not None:
             curve = self._curve()
@@ -369,10 +351,11 @@ class Llama(LiteralLlama):
         persistence, self._persistence = self._persistence, None
         if persistence is not None:
             persistence.close()
-        super().close()
-        # Inherited methods would go on with freed memory and crash the process.
-        freed: Any = _Freed()
-        self._ctx = self._model = self._batch = self.tokenizer_ = freed
+        with self._tokenizing:
+            super().close()
+            # Inherited methods would go on with freed memory and crash the process.
+            freed: Any = Freed()
+            self._ctx = self._model = self._batch = self.tokenizer_ = freed
 
     def _curve(self) -> CostCurve | None:
         """The cost curve that decides about drafts."""
@@ -389,10 +372,3 @@ class Llama(LiteralLlama):
         inherited: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
         own = {name: getattr(self, name) for name in ("drafting", "store", "keep", "exact")}
         return {**inherited, **own}
-
-
-class _Freed:
-    """In the place of the parts that a closed model has freed: using one raises an error."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise EvaluationError(_CLOSED)

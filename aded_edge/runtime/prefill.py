@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from aded_edge.arrays import Int32Array
 from aded_edge.errors import PromptError
 from aded_edge.llamacpp.prompt import common_prefix
 from aded_edge.llamacpp.target import LlamaTarget
@@ -55,6 +58,28 @@ def prefill(llama: llama_cpp.Llama, target: LlamaTarget, tokens: list[int], rese
     if new:
         llama.eval(new)
     return known
+
+
+def restore(llama: llama_cpp.Llama, history: Int32Array) -> None:
+    """Bring history and KV cache back to what they were when a stream was suspended.
+
+    Args:
+        llama: the model.
+        history: int32 (n,), the tokens that were evaluated then.
+
+    Raises:
+        EvaluationError: llama.cpp could not evaluate them.
+    """
+    held = llama.input_ids[: llama.n_tokens]
+    if np.array_equal(held, history):
+        return
+    kept = min(common_prefix(held, history), len(history) - 1)
+    if kept <= 0 or not llama._ctx.kv_cache_seq_rm(0, kept, -1):
+        llama.reset()
+        kept = 0
+    llama.n_tokens = kept
+    llama._requires_eval = True
+    llama.eval(history[kept:].tolist())
 
 
 def _keep_prefix(llama: llama_cpp.Llama, target: LlamaTarget, tokens: list[int]) -> int:

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from aded_edge.store import Conversation, Message, Store, terms
-from aded_edge.store.messages import insert_conversation, insert_messages
 
 TURNS = 5
 WORDS = 60
