@@ -8,14 +8,15 @@ Knows names, exit statuses and how an error is printed. Does not know what a com
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
 from aded_edge.errors import AdedError
 
 from .options import Group
+from .signals import INTERRUPTED
 
 COMMANDS = {
     "bench": "bench",
@@ -40,28 +41,30 @@ def cli() -> None:
     """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `aded-edge`."""
-    sys.exit(guarded(cli, arguments))
-
-
-def main_chat(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `aded-edge-chat` and of `python -m aded_edge.chat`."""
-    from .chat.command import chat
-
-    sys.exit(guarded(chat, arguments))
-
-
 def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status. A user's error is printed as one line."""
     try:
         status = command.main(arguments, standalone_mode=False)
     except AdedError as error:
-        click.echo(f"aded-edge: {error}", err=True)
-        return 1
+        return _refused(str(error))
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return 130
+        return INTERRUPTED
+    except OSError as error:  # a folder that may not be read, a full disk, a terminal that is gone
+        place = error.filename or "standard input or output"
+        return _refused(
+            f"cannot use {place}: {error.strerror or error}; check that it exists, that you may "
+            "use it, and that there is room"
+        )
+    except MemoryError:
+        return _refused("there is not enough memory for this; ask for less, or use a smaller model")
     return status if isinstance(status, int) else 0
+
+
+def _refused(line: str) -> int:
+    with suppress(OSError):
+        click.echo(f"aded-edge: {line}", err=True)
+    return 1

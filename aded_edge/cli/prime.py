@@ -22,7 +22,8 @@ from aded_edge.teach.lessons import Lessons, load_for_teaching
 from aded_edge.teach.prime import PrimingFigures, load_openings, opening_prompts, run_priming
 
 from .options import MODEL, STORE, Command, FilePath, how_it_runs
-from .teaching import holdings, until_interrupted
+from .signals import until_interrupted
+from .teaching import holdings
 
 
 @click.command(cls=Command)
