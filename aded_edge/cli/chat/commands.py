@@ -6,6 +6,7 @@ Knows the assistant. Does not know how a line is read or an answer printed: the 
 from __future__ import annotations
 
 import base64
+import difflib
 import os
 import re
 import sys
@@ -23,6 +24,7 @@ from aded_edge.store import Message
 
 from ..output import dim
 from .output import speedup
+from .paths import typed_path
 
 if TYPE_CHECKING:
     from .repl import Repl
@@ -53,6 +55,7 @@ def _help(repl: Repl, _: str) -> None:
     for name, command in COMMANDS.items():
         dim(f"{f'/{name} {command.arguments}'.strip():<22} {command.about}")
     dim(f"{RULE}; Ctrl-R searches what was typed; Ctrl-C stops an answer")
+    dim("a path, and a line that begins with //, is a message and sent as it is")
 
 
 def _exit(repl: Repl, _: str) -> None:
@@ -72,7 +75,10 @@ def _resume(repl: Repl, argument: str) -> None:
 
 
 def _list(repl: Repl, argument: str) -> None:
-    found = repl.assistant.conversations(_number(argument) if argument else 10)
+    count = _number(argument) if argument else 10
+    if count == 0:
+        raise ConfigError("0 is too few; give the number of conversations to list, or nothing for 10")
+    found = repl.assistant.conversations(count)
     for about in found:
         here = "*" if about.uid == repl.assistant.conversation.uid else " "
         dim(f"{here}{about.id:>5}  {about.updated[:10]}  {about.title}")
@@ -129,7 +135,7 @@ def _set(repl: Repl, argument: str) -> None:
 
 
 def _file(repl: Repl, argument: str) -> None:
-    dim(repl.assistant.attach(_needed(argument, "/file PATH")))
+    dim(repl.assistant.attach(typed_path(_needed(argument, "/file PATH"))))
 
 
 def _copy(repl: Repl, _: str) -> None:
@@ -187,7 +193,7 @@ def lines_about(stats: Stats) -> list[str]:
 
 
 def _save(repl: Repl, argument: str) -> None:
-    path = Path(os.path.expanduser(_needed(argument, "/save FILE.md or FILE.json")))
+    path = typed_path(_needed(argument, "/save FILE.md or FILE.json"))
     export_file(path, [(repl.assistant.conversation, repl.assistant.messages)])
     dim(f"written to {path}")
 
@@ -224,21 +230,41 @@ COMMANDS: Mapping[str, Command] = {
 }
 
 
+def is_command(text: str) -> bool:
+    """Whether a line is a command, or so similar to one that it must be a typing error.
+
+    Other lines that begin with a slash are messages: paths, comments of a program, and everything
+    behind `//`. A single unknown word is a command too: nobody asks a model `/quit`.
+    """
+    if not text.startswith("/") or text.startswith("//"):
+        return False
+    first, *more = text[1:].split(maxsplit=1) or [""]
+    if first in COMMANDS:
+        return True
+    if "/" in first or not re.fullmatch(r"[\w-]*", first) or os.path.exists(f"/{first}"):
+        return False
+    return not more or _meant(first) is not None
+
+
+def _meant(name: str) -> str | None:
+    """The command that an unknown name begins or resembles, None if there is none."""
+    # An exact beginning counts even where it is too short to be similar.
+    begun = [command for command in COMMANDS if name and command.startswith(name)]
+    return begun[0] if begun else next(iter(difflib.get_close_matches(name, COMMANDS, 1)), None)
+
+
 def run(repl: Repl, text: str) -> None:
     """Runs a line that starts with a slash.
 
     Raises:
         AdedError: the command is unknown, or cannot do what was asked.
     """
-    name, _, argument = text[1:].partition(" ")
+    name, *rest = text[1:].split(maxsplit=1) or [""]
     if name not in COMMANDS:
-        known = [f"/{known}" for known in COMMANDS]
-        begun = [command for command in known if name and command.startswith(f"/{name}")]
-        # An exact beginning counts even where it is too short to be similar.
-        near = begun[0] if begun else f"/{name}"
-        hint = did_you_mean(near, begun or known, "/help lists them")
-        raise ConfigError(f"no command /{name}; {hint}")
-    COMMANDS[name].run(repl, argument.strip())
+        near = _meant(name)
+        hint = f"did you mean '/{near}'?" if near else "/help lists them"
+        raise ConfigError(f"no command /{name}; {hint} A message that begins so: //{name}")
+    COMMANDS[name].run(repl, rest[0].strip() if rest else "")
 
 
 def _needed(argument: str, usage: str) -> str:

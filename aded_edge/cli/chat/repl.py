@@ -13,8 +13,9 @@ import click
 from aded_edge.assistant import Assistant, memory_in
 from aded_edge.errors import AdedError
 
+from .. import signals
 from ..output import dim
-from .commands import run
+from .commands import is_command, run
 from .line import Line
 from .output import Printer, as_json, speedup, summary
 from .repetition import Repetition
@@ -47,12 +48,13 @@ class Repl:
         dim(HELP)
         while not self.leaving:
             try:
+                signals.handled()
                 text = self.line.read().strip()
             except (EOFError, KeyboardInterrupt):
                 click.echo(err=True)
                 return
             try:
-                if text.startswith("/"):
+                if is_command(text):
                     run(self, text)
                 elif text:
                     self._offer_to_remember(text)
@@ -68,6 +70,7 @@ class Repl:
         printer = self._printer() if self._printer is not None else None
         try:
             for piece in stream:
+                signals.check()
                 said.append(piece)
                 if printer is not None:
                     printer.feed(piece)
