@@ -14,6 +14,8 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from jinja2 import TemplateError
+
 from aded_edge.errors import AdedError, ConfigError
 from aded_edge.runtime.llama import Llama
 from aded_edge.store import Conversation, Message
@@ -254,5 +256,6 @@ class Answer:
                 yield choice["delta"].get("content") or "", choice["finish_reason"]
         except AdedError:
             raise
-        except (ValueError, RuntimeError) as error:
-            raise AdedError(f"the model cannot answer this conversation: {error}") from error
+        except (ValueError, RuntimeError, TemplateError, ArithmeticError, TypeError) as error:
+            reason = " ".join(str(error).split())  # a template's message may have lines
+            raise AdedError(f"the model cannot answer this conversation: {reason}") from error

@@ -9,10 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aded_edge.errors import ModelError
+from jinja2 import TemplateError
+
+from aded_edge.errors import ConfigError, ModelError
 
 _MAGIC = b"GGUF"
 """The first bytes of every GGUF file."""
+
+_RANGES = {
+    "n_ctx": (0, 1 << 24),
+    "n_batch": (1, 1 << 20),
+    "n_ubatch": (1, 1 << 20),
+    "n_threads": (0, 512),
+    "n_threads_batch": (0, 512),
+}
+"""Least and most of numbers that llama.cpp takes without a check: it would allocate what they say,
+or end the process. No model was trained with more than 10 million tokens; ggml stops at 512
+threads. 0 stands for the model's context, and for llama_cpp's number of threads."""
 
 _DEFAULT_CTX = 512
 """Tokens of the context where llama_cpp.Llama is given no n_ctx."""
@@ -27,8 +40,10 @@ def load(constructor: Callable[..., None], model_path: str, arguments: dict[str,
         arguments: keyword arguments of the constructor.
 
     Raises:
-        ModelError: the file is missing, damaged or not GGUF, or its context needs too much memory.
+        ConfigError: a size or a number of threads is no whole number, or beyond reason.
+        ModelError: its chat template cannot be compiled, the file is missing, damaged or not GGUF, or its context needs too much memory.
     """
+    _check_numbers(arguments)
     _check_file(Path(model_path), model_path)
     try:
         constructor(model_path, **arguments)
@@ -44,6 +59,28 @@ def load(constructor: Callable[..., None], model_path: str, arguments: dict[str,
             f"Failed to load model from file: {model_path}; it may be cut short (fetch it "
             "again) or need a newer llama-cpp-python"
         ) from error
+    except MemoryError as error:
+        raise ModelError(
+            f"there is not enough memory for {model_path} with n_ctx "
+            f"{arguments.get('n_ctx', _DEFAULT_CTX)}; a smaller n_ctx or n_batch needs less"
+        ) from error
+    except (TemplateError, SyntaxError, RecursionError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"the chat template in {model_path} cannot be used ({reason}); take another copy of "
+            "the model"
+        ) from error
+
+
+def _check_numbers(arguments: dict[str, Any]) -> None:
+    for name, (least, most) in _RANGES.items():
+        value = arguments.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ConfigError(f"{name}={value!r} is no whole number; give one from {least} to {most}")
+        if not least <= value <= most:
+            raise ConfigError(f"{name}={value} is out of reach; give a number from {least} to {most}")
 
 
 def _check_file(path: Path, named: str) -> None:
