@@ -16,7 +16,7 @@ TOKENS = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))]
 """The vocabulary: token 3 + b is the byte b."""
 
 
-def write_tiny(path, width=64, layers=2, context=2048):
+def write_tiny(path, width=64, layers=2, context=2048, template=None):
     """Write a Llama whose tokens are bytes; the same weights every time."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
@@ -34,6 +34,8 @@ def write_tiny(path, width=64, layers=2, context=2048):
     writer.add_token_types([SPECIAL.get(token, gguf.TokenType.BYTE) for token in TOKENS])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
+    if template is not None:
+        writer.add_chat_template(template)
     rng = np.random.default_rng(0)
     for name, shape in _shapes(width, layers).items():
         writer.add_tensor(f"{name}.weight", _weights(rng, name, shape))

@@ -153,7 +153,9 @@ def load_settings(path: Path | None = None) -> Settings:
     return Settings(
         _options(file, _table(file, data, "defaults"), "defaults"),
         {
-            name: Persona(name, _options(file, _table(file, personas, "personas", name), f"personas.{name}"))
+            name: Persona(
+                name, _options(file, _table(file, personas, "personas", name), f"personas.{name}")
+            )
             for name in personas
         },
     )

@@ -27,4 +27,3 @@ def holdings(lessons: Lessons, path: Path, tokens: int) -> Iterator[str]:
         yield f"the matrix is full at {most:,} contexts: it drops the oldest and rarest"
     size = path.stat().st_size / 1e6
     yield f"the matrix holds {contexts:,} contexts; the store, {path}, {size:.1f} MB"
-

@@ -41,7 +41,8 @@ def load(constructor: Callable[..., None], model_path: str, arguments: dict[str,
 
     Raises:
         ConfigError: a size or a number of threads is no whole number, or beyond reason.
-        ModelError: its chat template cannot be compiled, the file is missing, damaged or not GGUF, or its context needs too much memory.
+        ModelError: the file is missing, damaged or not GGUF, its chat template cannot be compiled,
+            or its context needs too much memory.
     """
     _check_numbers(arguments)
     _check_file(Path(model_path), model_path)
@@ -78,9 +79,9 @@ def _check_numbers(arguments: dict[str, Any]) -> None:
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ConfigError(f"{name}={value!r} is no whole number; give one from {least} to {most}")
+            raise ConfigError(f"{name}={value!r} is no whole number; give {least} to {most}")
         if not least <= value <= most:
-            raise ConfigError(f"{name}={value} is out of reach; give a number from {least} to {most}")
+            raise ConfigError(f"{name}={value} is out of reach; give {least} to {most}")
 
 
 def _check_file(path: Path, named: str) -> None:

@@ -111,8 +111,7 @@ class Trace:
             raise BenchError(f"cannot read the trace {path}: {error.strerror or error}") from error
         except Exception as error:  # NumPy parses before it checks: anything may be raised
             raise BenchError(
-                f"{path} is not a trace, or damaged; make one with "
-                "python -m aded_edge bench record"
+                f"{path} is not a trace, or damaged; make one with python -m aded_edge bench record"
             ) from error
 
 

@@ -12,7 +12,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -77,7 +76,9 @@ def _resume(repl: Repl, argument: str) -> None:
 def _list(repl: Repl, argument: str) -> None:
     count = _number(argument) if argument else 10
     if count == 0:
-        raise ConfigError("0 is too few; give the number of conversations to list, or nothing for 10")
+        raise ConfigError(
+            "0 is too few; give the number of conversations to list, or nothing for 10"
+        )
     found = repl.assistant.conversations(count)
     for about in found:
         here = "*" if about.uid == repl.assistant.conversation.uid else " "
@@ -241,7 +242,7 @@ def is_command(text: str) -> bool:
     first, *more = text[1:].split(maxsplit=1) or [""]
     if first in COMMANDS:
         return True
-    if "/" in first or not re.fullmatch(r"[\w-]*", first) or os.path.exists(f"/{first}"):
+    if not re.fullmatch(r"[\w-]*", first) or (first and os.path.exists(f"/{first}")):
         return False
     return not more or _meant(first) is not None
 

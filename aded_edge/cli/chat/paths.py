@@ -35,5 +35,7 @@ def _unquoted(text: str) -> list[str]:
     address = urlsplit(forms[-1] if forms else text)
     if address.scheme == "file" and address.netloc in ("", "localhost"):
         # "#" and "?" are written as %23 and %3F in an address, but not by every program.
-        forms.append(unquote((forms[-1] if forms else text).split("//", 1)[1].removeprefix("localhost")))
+        forms.append(
+            unquote((forms[-1] if forms else text).split("//", 1)[1].removeprefix("localhost"))
+        )
     return forms

@@ -6,7 +6,8 @@ from aded_edge.cli.chat.paths import typed_path
 
 
 @pytest.mark.parametrize(
-    "form", ["{}", "'{}'", '"{}"', "{escaped}", "file://{percent}", "file://localhost{percent}", "{} "]
+    "form",
+    ["{}", "'{}'", '"{}"', "{escaped}", "file://{percent}", "file://localhost{percent}", "{} "],
 )
 def test_every_form_means_the_file(tmp_path, form):
     path = tmp_path / "my file.txt"
