@@ -8,10 +8,8 @@ The classes are imported when they are first used: that takes a second, and a co
 to handle Ctrl-C before.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import importlib
+import typing
 
 from .errors import (
     AdedError,
@@ -24,7 +22,7 @@ from .errors import (
     StoreError,
 )
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from .assistant import Assistant
     from .assistant.settings import Persona
     from .decode.stats import Stats
@@ -53,8 +51,9 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    member = globals()[name] = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    module = importlib.import_module(f".{_MODULES[name]}", __name__)
+    member = globals()[name] = getattr(module, name)
     return member

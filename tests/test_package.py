@@ -4,6 +4,7 @@ Who may import whom is held by import-linter (pyproject.toml, run by scripts/che
 """
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -22,9 +23,17 @@ def test_every_module_says_what_it_is(path):
     assert ast.get_docstring(tree), f"{path} has no docstring"
 
 
-def test_the_package_exports_what_it_says():
+def test_the_package_exports_what_it_says_and_nothing_else():
     assert aded_edge.__all__ == sorted(aded_edge.__all__)
     assert all(getattr(aded_edge, name).__doc__ for name in aded_edge.__all__)
+    exported = {
+        name
+        for name, member in vars(aded_edge).items()
+        if not name.startswith("_") and not inspect.ismodule(member)
+    }
+    assert exported == set(aded_edge.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        aded_edge.nothing  # noqa: B018
 
 
 def test_the_package_is_imported_before_what_takes_long():

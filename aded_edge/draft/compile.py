@@ -32,7 +32,7 @@ def _version() -> str:
 _VERSION = _version()
 
 
-class _Sealed(CompileResultCacheImpl):  # type: ignore[misc]  # Numba has no types
+class _Sealed(CompileResultCacheImpl):
     """A compiled kernel with a digest, because damaged machine code would crash the process."""
 
     def reduce(self, data: Any) -> tuple[bytes, bytes]:
@@ -46,7 +46,7 @@ class _Sealed(CompileResultCacheImpl):  # type: ignore[misc]  # Numba has no typ
         return super().rebuild(target_context, pickle.loads(pickled))
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+class _Cache(FunctionCache):
     """Numba's cache of one kernel. A file that cannot be used costs a compilation, no more."""
 
     _impl_class = _Sealed

@@ -232,19 +232,18 @@ COMMANDS: Mapping[str, Command] = {
 
 
 def is_command(text: str) -> bool:
-    """Whether a line is a command, or so similar to one that it must be a typing error.
+    """Whether a line is a command, known or not.
 
     Other lines that begin with a slash are messages: paths, comments of a program, and everything
-    behind `//`. A single unknown word is a command too: nobody asks a model `/quit`.
+    behind `//`. An unknown word is a command too: it is mistyped more often than sent to a model.
     """
     if not text.startswith("/") or text.startswith("//"):
         return False
-    first, *more = text[1:].split(maxsplit=1) or [""]
+    first = text[1:].split(maxsplit=1)[0] if text[1:].strip() else ""
     if first in COMMANDS:
         return True
-    if not re.fullmatch(r"[\w-]*", first) or (first and os.path.exists(f"/{first}")):
-        return False
-    return not more or _meant(first) is not None
+    path = not re.fullmatch(r"[\w-]*", first) or (first and os.path.exists(f"/{first}"))
+    return not path
 
 
 def _meant(name: str) -> str | None:

@@ -85,6 +85,8 @@ def test_lines_about_a_session():
         ("/help", True),
         ("/hlep", True),
         ("/hlep me", True),
+        ("/nonsense words", True),
+        ("/tmp is full, why?", False),
         ("/quit", True),
         ("/", True),
         ("/etc/hosts is what?", False),
