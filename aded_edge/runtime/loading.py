@@ -9,9 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 from jinja2 import TemplateError
 
 from aded_edge.errors import ConfigError, ModelError
+from aded_edge.llamacpp.memory import kv_tokens_and_bytes, metadata_of
+from aded_edge.llamacpp.system import build_supports_gpu
 
 _MAGIC = b"GGUF"
 """The first bytes of every GGUF file."""
@@ -26,6 +29,10 @@ _RANGES = {
 """Least and most of numbers that llama.cpp takes without a check: it would allocate what they say,
 or end the process. No model was trained with more than 10 million tokens; ggml stops at 512
 threads. 0 stands for the model's context, and for llama_cpp's number of threads."""
+
+_CHECKED_CTX = 1 << 15
+"""A context with more tokens is compared with the memory of the machine before it is made; for a
+smaller one it is not worth the half second."""
 
 _DEFAULT_CTX = 512
 """Tokens of the context where llama_cpp.Llama is given no n_ctx."""
@@ -46,6 +53,7 @@ def load(constructor: Callable[..., None], model_path: str, arguments: dict[str,
     """
     _check_numbers(arguments)
     _check_file(Path(model_path), model_path)
+    _check_memory(model_path, arguments)
     try:
         constructor(model_path, **arguments)
     except ValueError as error:
@@ -82,6 +90,30 @@ def _check_numbers(arguments: dict[str, Any]) -> None:
             raise ConfigError(f"{name}={value!r} is no whole number; give {least} to {most}")
         if not least <= value <= most:
             raise ConfigError(f"{name}={value} is out of reach; give {least} to {most}")
+
+
+def _check_memory(model_path: str, arguments: dict[str, Any]) -> None:
+    n_ctx = arguments.get("n_ctx", _DEFAULT_CTX)
+    if 0 < n_ctx <= _CHECKED_CTX:
+        return
+    # A graphics card has memory of its own, and refuses what is too large. A cache with less than
+    # the whole window (swa_full) has another size.
+    if arguments.get("swa_full") is False or (
+        build_supports_gpu() and arguments.get("n_gpu_layers", 0) != 0
+    ):
+        return
+    try:
+        metadata = metadata_of(model_path)
+    except ValueError:
+        return  # the constructor fails too, and says why
+    types = arguments.get("type_k"), arguments.get("type_v")
+    tokens, needed = kv_tokens_and_bytes(metadata, n_ctx, *types)
+    there = psutil.virtual_memory().total
+    if needed > there:
+        raise ModelError(
+            f"n_ctx {tokens} needs {needed / 1e9:,.0f} GB of memory for this model, and the "
+            f"machine has {there / 1e9:,.0f} GB; give at most {tokens * there // needed}"
+        )
 
 
 def _check_file(path: Path, named: str) -> None:
