@@ -3,11 +3,14 @@
 These are all public names. `Llama` is a drop-in for `llama_cpp.Llama`, `Assistant` keeps
 conversations and memories, `Stats` holds the figures of a generation. All errors derive from
 `AdedError`.
+
+The classes are imported when they are first used: that takes a second, and a command must be able
+to handle Ctrl-C before.
 """
 
-from .assistant import Assistant
-from .assistant.settings import Persona
-from .decode.stats import Stats
+import importlib
+import typing
+
 from .errors import (
     AdedError,
     BenchError,
@@ -18,7 +21,12 @@ from .errors import (
     PromptError,
     StoreError,
 )
-from .runtime.llama import Llama
+
+if typing.TYPE_CHECKING:
+    from .assistant import Assistant
+    from .assistant.settings import Persona
+    from .decode.stats import Stats
+    from .runtime.llama import Llama
 
 __all__ = [
     "AdedError",
@@ -34,3 +42,18 @@ __all__ = [
     "Stats",
     "StoreError",
 ]
+
+_MODULES = {
+    "Assistant": "assistant",
+    "Llama": "runtime.llama",
+    "Persona": "assistant.settings",
+    "Stats": "decode.stats",
+}
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f".{_MODULES[name]}", __name__)
+    member = globals()[name] = getattr(module, name)
+    return member

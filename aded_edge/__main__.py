@@ -1,6 +1,6 @@
-"""`python -m aded_edge`: see `cli/main.py`."""
+"""`python -m aded_edge`: see `cli/start.py`."""
 
-from .cli.main import main
+from .cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aded_edge.cli.main import main_chat as main
+from aded_edge.cli.start import main_chat as main
 
 __all__ = ["main"]
 

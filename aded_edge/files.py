@@ -247,4 +247,4 @@ def save_picture(figure: Figure, path: Path, dpi: int) -> None:
     try:
         figure.savefig(path, dpi=dpi, format="png")
     except OSError as error:
-        raise BenchError(f"cannot draw {path}: {error}") from error
+        raise BenchError(f"cannot draw {path}: {error.strerror or error}") from error

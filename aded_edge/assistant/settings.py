@@ -20,6 +20,8 @@ nor its range: the command line checks that.
 
 from __future__ import annotations
 
+import codecs
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,6 +63,12 @@ OPTIONS: Mapping[str, type | tuple[type, ...]] = {
     "no_log": bool,
 }
 """The options that [defaults] or a persona may contain, and their types."""
+
+
+_KINDS = {str: "text in quotes", float: "a number", int: "a whole number", bool: "true or false"}
+
+_MOST_BYTES = 1 << 20
+"""A larger file is no config file."""
 
 
 @dataclass(frozen=True)
@@ -128,31 +136,45 @@ def load_settings(path: Path | None = None) -> Settings:
             the wrong type.
     """
     file = path or settings_path()
-    if path is None and not file.exists():
-        return Settings()
-    if path is None and not file.parent.is_symlink():
-        private.tighten(file.parent)
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        if path is None and not file.exists():
+            return Settings()
+        if path is None and not file.parent.is_symlink():
+            private.tighten(file.parent)
+        with file.open("rb") as opened:
+            content = opened.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{file} cannot be read ({error.strerror}); check its path") from error
-    except ValueError as error:  # invalid TOML or UTF-8
+    if len(content) > _MOST_BYTES:
+        raise ConfigError(f"{file} is larger than {_MOST_BYTES >> 20} MB; give a TOML file")
+    try:
+        data = tomllib.loads(_decoded(content))
+    except (ValueError, RecursionError) as error:  # invalid TOML or text, or nested too deep
         raise ConfigError(f"{file} is not valid TOML ({error}); correct that line") from error
     _check_names(file, data, ("defaults", "personas"), "table")
     personas = _table(file, data, "personas")
     return Settings(
         _options(file, _table(file, data, "defaults"), "defaults"),
         {
-            name: Persona(name, _options(file, _table(file, personas, name), f"personas.{name}"))
+            name: Persona(
+                name, _options(file, _table(file, personas, "personas", name), f"personas.{name}")
+            )
             for name in personas
         },
     )
 
 
-def _table(file: Path, data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    table = data.get(name, {})
+def _decoded(content: bytes) -> str:
+    """The text of a file; editors and shells of Windows write a byte order mark, or UTF-16."""
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf16 else "utf-8-sig").replace("\r\n", "\n")
+
+
+def _table(file: Path, data: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    table = data.get(names[-1], {})
     if not isinstance(table, dict):
-        raise ConfigError(f"{file}: {name} must be a table, like [{name}]")
+        name = ".".join(names)
+        raise ConfigError(f"{file}: {name} = {table!r} must be a table, like [{name}]")
     return table
 
 
@@ -161,9 +183,13 @@ def _options(file: Path, table: Mapping[str, Any], where: str) -> Mapping[str, A
     for name, value in table.items():
         kind = OPTIONS[name]
         right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        if isinstance(value, float):
+            right = right and math.isfinite(value)
+        if isinstance(value, str):
+            right = right and "\0" not in value
         if not right:
             first = kind[0] if isinstance(kind, tuple) else kind
-            raise ConfigError(f"{file}: [{where}] {name} = {value!r} must be a {first.__name__}")
+            raise ConfigError(f"{file}: [{where}] {name} = {value!r} must be {_KINDS[first]}")
     return table
 
 

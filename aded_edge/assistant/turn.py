@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from jinja2 import TemplateError
+
 from aded_edge.errors import AdedError, ConfigError
 from aded_edge.runtime.llama import Llama
 from aded_edge.store import Conversation, Message
@@ -269,8 +271,9 @@ class Answer:
                 yield choice["delta"].get("content") or "", choice["finish_reason"]
         except AdedError:
             raise
-        except (ValueError, RuntimeError) as error:
-            raise AdedError(f"the model cannot answer this conversation: {error}") from error
+        except (ValueError, RuntimeError, TemplateError, ArithmeticError, TypeError) as error:
+            reason = " ".join(str(error).split())  # a template's message may have lines
+            raise AdedError(f"the model cannot answer this conversation: {reason}") from error
 
 
 def _now() -> str:

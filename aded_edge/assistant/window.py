@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast, get_args
 
+from jinja2 import TemplateError
+
 from aded_edge.errors import AdedError, ConfigError, PromptError
 from aded_edge.runtime.llama import Llama
 from aded_edge.store import Conversation, Message
@@ -156,8 +158,9 @@ class Window:
             )
         except AdedError:
             raise
-        except (ValueError, RuntimeError) as error:
-            raise AdedError(f"the model cannot summarize this conversation: {error}") from error
+        except (ValueError, RuntimeError, TemplateError, ArithmeticError, TypeError) as error:
+            reason = " ".join(str(error).split())  # a template's message may have lines
+            raise AdedError(f"the model cannot summarize this conversation: {reason}") from error
         return str(answer["choices"][0]["message"]["content"] or "").strip()
 
     def _given(

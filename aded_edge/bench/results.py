@@ -34,4 +34,4 @@ def save_result(result: dict[str, Any], path: Path) -> None:
     try:
         write_whole(path, [(json.dumps(result, indent=1) + "\n").encode()])
     except OSError as error:
-        raise BenchError(f"cannot write {path}: {error}") from error
+        raise BenchError(f"cannot write {path}: {error.strerror or error}") from error

@@ -21,7 +21,8 @@ from aded_edge.teach.lessons import Lessons, load_for_teaching
 
 from .options import STORE, Command
 from .output import say
-from .teaching import holdings, until_interrupted
+from .signals import until_interrupted
+from .teaching import holdings
 
 
 class _Learn(Command):

@@ -9,8 +9,8 @@ Knows names, exit statuses and how an error is printed. Does not know what a com
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -18,6 +18,7 @@ from aded_edge.errors import AdedError
 
 from .options import Group
 from .output import DimLogHandler, complain, complain_of_usage
+from .signals import INTERRUPTED
 
 COMMANDS = {
     "bench": "bench",
@@ -42,29 +43,31 @@ def cli() -> None:
     """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `aded-edge`."""
-    sys.exit(guarded(cli, arguments))
-
-
-def main_chat(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `aded-edge-chat` and of `python -m aded_edge.chat`."""
-    from .chat.command import chat
-
-    sys.exit(guarded(chat, arguments))
-
-
 def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status. A user's error is printed as one line."""
     logging.getLogger("aded_edge").handlers = [DimLogHandler()]
     try:
         status = command.main(arguments, standalone_mode=False)
     except AdedError as error:
-        complain(error)
-        return 1
+        return _refused(str(error))
     except click.ClickException as error:
-        complain_of_usage(error)
+        with suppress(OSError):
+            complain_of_usage(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return 130
+        return INTERRUPTED
+    except OSError as error:  # a folder that may not be read, a full disk, a terminal that is gone
+        place = error.filename or "standard input or output"
+        return _refused(
+            f"cannot use {place}: {error.strerror or error}; check that it exists, that you may "
+            "use it, and that there is room"
+        )
+    except MemoryError:
+        return _refused("there is not enough memory for this; ask for less, or use a smaller model")
     return status if isinstance(status, int) else 0
+
+
+def _refused(line: str) -> int:
+    with suppress(OSError):
+        complain(line)
+    return 1

@@ -58,7 +58,7 @@ def dim(text: str) -> None:
     click.secho(visible(text), err=True, dim=True)
 
 
-def complain(error: Exception) -> None:
+def complain(error: Exception | str) -> None:
     """Prints an error in one line on stderr."""
     say(f"aded-edge: {one_line(str(error))}", err=True)
 

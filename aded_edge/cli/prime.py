@@ -23,7 +23,8 @@ from aded_edge.teach.prime import PrimingFigures, load_openings, opening_prompts
 
 from .options import MODEL, STORE, Command, FilePath, how_it_runs
 from .output import say
-from .teaching import holdings, until_interrupted
+from .signals import until_interrupted
+from .teaching import holdings
 
 
 @click.command(cls=Command)

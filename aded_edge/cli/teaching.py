@@ -1,13 +1,11 @@
-"""Shared by `learn` and `prime`: a Ctrl-C that ends them in order, and a report on the store.
+"""Shared by `learn` and `prime`: a report on the store.
 
-Knows signals and lines of text. Does not know how a model is taught.
+Knows lines of text. Does not know how a model is taught.
 """
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 from aded_edge.teach.lessons import Lessons
@@ -29,22 +27,3 @@ def holdings(lessons: Lessons, path: Path, tokens: int) -> Iterator[str]:
         yield f"the matrix is full at {most:,} contexts: it drops the oldest and rarest"
     size = path.stat().st_size / 1e6
     yield f"the matrix holds {contexts:,} contexts; the store, {path}, {size:.1f} MB"
-
-
-@contextmanager
-def until_interrupted() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C was pressed, so that the caller can end in order.
-
-    A second Ctrl-C raises KeyboardInterrupt at once.
-    """
-    asked: list[int] = []
-
-    def ask(number: int, frame: object) -> None:
-        asked.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: bool(asked)
-    finally:
-        signal.signal(signal.SIGINT, before)

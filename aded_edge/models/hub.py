@@ -209,9 +209,17 @@ def _explained(repo: str) -> Iterator[None]:
 
 def _refusal(repo: str, error: Any) -> ModelFetchError:
     """Return our error for an `HfHubHTTPError`: an answer with an error status."""
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors, get_token
 
     hub = _endpoint()
+    status = error.response.status_code
+    # For a missing or private repo the hub answers 401 only if no token was sent.
+    if status == HTTPStatus.UNAUTHORIZED and get_token():
+        place = "HF_TOKEN" if os.environ.get("HF_TOKEN") else constants.HF_TOKEN_PATH
+        return ModelFetchError(
+            f"{hub} refuses {repo} with status 401: your token in {place} is not valid (any more); "
+            "run 'hf auth login', or remove it: public models need none"
+        )
     if isinstance(error, errors.GatedRepoError):
         return ModelFetchError(
             f"{repo} is gated; accept its terms on {hub}/{repo}, then run 'hf auth login' or set "
@@ -222,7 +230,6 @@ def _refusal(repo: str, error: Any) -> ModelFetchError:
             f"{hub} has no repo {repo}, or keeps it private; check the name, and for a private "
             "one run 'hf auth login' or set HF_TOKEN"
         )
-    status = error.response.status_code
     passing = status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
     kind = HubUnreachable if passing else ModelFetchError
     return kind(f"{hub} refuses {repo} with status {status}; try again later")

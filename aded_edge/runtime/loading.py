@@ -9,10 +9,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aded_edge.errors import ModelError
+import psutil
+from jinja2 import TemplateError
+
+from aded_edge.errors import ConfigError, ModelError
+from aded_edge.llamacpp.memory import kv_tokens_and_bytes, metadata_of
+from aded_edge.llamacpp.system import build_supports_gpu
 
 _MAGIC = b"GGUF"
 """The first bytes of every GGUF file."""
+
+_RANGES = {
+    "n_ctx": (0, 1 << 24),
+    "n_batch": (1, 1 << 20),
+    "n_ubatch": (1, 1 << 20),
+    "n_threads": (0, 512),
+    "n_threads_batch": (0, 512),
+}
+"""Least and most of numbers that llama.cpp takes without a check: it would allocate what they say,
+or end the process. No model was trained with more than 10 million tokens; ggml stops at 512
+threads. 0 stands for the model's context, and for llama_cpp's number of threads."""
+
+_CHECKED_CTX = 1 << 15
+"""A context with more tokens is compared with the memory of the machine before it is made; for a
+smaller one it is not worth the half second."""
 
 _DEFAULT_CTX = 512
 """Tokens of the context where llama_cpp.Llama is given no n_ctx."""
@@ -27,9 +47,13 @@ def load(constructor: Callable[..., None], model_path: str, arguments: dict[str,
         arguments: keyword arguments of the constructor.
 
     Raises:
-        ModelError: the file is missing, damaged or not GGUF, or its context needs too much memory.
+        ConfigError: a size or a number of threads is no whole number, or beyond reason.
+        ModelError: the file is missing, damaged or not GGUF, its chat template cannot be compiled,
+            or its context needs too much memory.
     """
+    _check_numbers(arguments)
     _check_file(Path(model_path), model_path)
+    _check_memory(model_path, arguments)
     try:
         constructor(model_path, **arguments)
     except ValueError as error:
@@ -44,6 +68,52 @@ def load(constructor: Callable[..., None], model_path: str, arguments: dict[str,
             f"Failed to load model from file: {model_path}; it may be cut short (fetch it "
             "again) or need a newer llama-cpp-python"
         ) from error
+    except MemoryError as error:
+        raise ModelError(
+            f"there is not enough memory for {model_path} with n_ctx "
+            f"{arguments.get('n_ctx', _DEFAULT_CTX)}; a smaller n_ctx or n_batch needs less"
+        ) from error
+    except (TemplateError, SyntaxError, RecursionError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"the chat template in {model_path} cannot be used ({reason}); take another copy of "
+            "the model"
+        ) from error
+
+
+def _check_numbers(arguments: dict[str, Any]) -> None:
+    for name, (least, most) in _RANGES.items():
+        value = arguments.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ConfigError(f"{name}={value!r} is no whole number; give {least} to {most}")
+        if not least <= value <= most:
+            raise ConfigError(f"{name}={value} is out of reach; give {least} to {most}")
+
+
+def _check_memory(model_path: str, arguments: dict[str, Any]) -> None:
+    n_ctx = arguments.get("n_ctx", _DEFAULT_CTX)
+    if 0 < n_ctx <= _CHECKED_CTX:
+        return
+    # A graphics card has memory of its own, and refuses what is too large. A cache with less than
+    # the whole window (swa_full) has another size.
+    if arguments.get("swa_full") is False or (
+        build_supports_gpu() and arguments.get("n_gpu_layers", 0) != 0
+    ):
+        return
+    try:
+        metadata = metadata_of(model_path)
+    except ValueError:
+        return  # the constructor fails too, and says why
+    types = arguments.get("type_k"), arguments.get("type_v")
+    tokens, needed = kv_tokens_and_bytes(metadata, n_ctx, *types)
+    there = psutil.virtual_memory().total
+    if needed > there:
+        raise ModelError(
+            f"n_ctx {tokens} needs {needed / 1e9:,.0f} GB of memory for this model, and the "
+            f"machine has {there / 1e9:,.0f} GB; give at most {tokens * there // needed}"
+        )
 
 
 def _check_file(path: Path, named: str) -> None:

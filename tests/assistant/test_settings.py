@@ -45,9 +45,14 @@ def test_no_file_says_nothing(tmp_path, monkeypatch):
     [
         ("temperature = 1", ["temperature", "known: defaults, personas"]),
         ("[defaults]\ntemprature = 1", ["temprature", "did you mean 'temperature'?"]),
-        ("[defaults]\ntemperature = 'warm'", ["temperature", "'warm'", "float"]),
-        ("[defaults]\nctx = true", ["ctx", "int"]),
-        ("[defaults]\nctx = 1.5", ["ctx", "int"]),
+        ("[defaults]\ntemperature = 'warm'", ["temperature", "'warm'", "a number"]),
+        ("[defaults]\nctx = true", ["ctx", "whole number"]),
+        ("[defaults]\nctx = 1.5", ["ctx", "whole number"]),
+        ("[defaults]\nctx = nan", ["nan", "whole number"]),
+        ("[defaults]\ntemperature = inf", ["inf", "a number"]),
+        ("[defaults]\nmodel = 'a'\nmodel = 'b'", ["not valid TOML"]),
+        ("[personas]\ned = 3", ["personas.ed", "table"]),
+        ("x = " + "[" * 5000, ["not valid TOML"]),
         ("personas = 3", ["personas", "table"]),
         ("[personas.x]\nmodle = 'a'", ["personas.x", "did you mean 'model'?"]),
         ("[defaults", ["not valid TOML"]),
@@ -64,3 +69,12 @@ def test_a_mistake_is_named(tmp_path, text, words):
 def test_an_unknown_persona_is_named_with_those_there_are(tmp_path):
     with pytest.raises(ConfigError, match=r"'cook' \(known: editor\)"):
         load_settings(write(tmp_path, FULL)).persona("cook")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_files_of_any_editor_are_read(tmp_path, encoding, ending):
+    path = tmp_path / "config.toml"
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    path.write_bytes((mark + FULL).replace("\n", ending).encode(encoding))
+    assert load_settings(path).persona("editor").system == "You improve texts."

@@ -36,7 +36,7 @@ def test_every_command_is_found_by_its_name(name, capsys):
 
 
 def test_a_command_does_not_wait_for_the_others():
-    code = "import sys; from aded_edge.cli.main import main\ntry: main(['history', '--help'])\n"
+    code = "import sys; from aded_edge.cli.start import main\ntry: main(['history', '--help'])\n"
     code += "except SystemExit: print(sorted(name for name in sys.modules if '.cli.' in name))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "aded_edge.cli.history" in done.stdout

@@ -134,6 +134,13 @@ def test_a_token_opens_a_gated_repo(hub, machine):
     assert machine.resolve(f"hf:{REPO}") == path
 
 
+def test_a_stale_token_is_named_as_the_cause(hub, machine):
+    hub.gated.add(REPO)
+    line = machine.fails_to_resolve(f"hf:{REPO}", HF_TOKEN="hf_stale")
+    assert "your token in HF_TOKEN is not valid" in line
+    assert "hf auth login" in line
+
+
 def test_a_repo_that_is_not_there(hub, machine):
     line = machine.fails_to_resolve("hf:someone/Nothing")
     assert line.startswith(f"ModelFetchError: {hub.url} has no repo someone/Nothing, or keeps it")

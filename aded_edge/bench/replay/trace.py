@@ -109,11 +109,10 @@ class Trace:
         except BenchError:
             raise
         except OSError as error:
-            raise BenchError(f"cannot read the trace {path}: {error}") from error
+            raise BenchError(f"cannot read the trace {path}: {error.strerror or error}") from error
         except Exception as error:  # NumPy parses before it checks: anything may be raised
             raise BenchError(
-                f"{path} is not a trace, or damaged ({error}); make one with "
-                "python -m aded_edge bench record"
+                f"{path} is not a trace, or damaged; make one with python -m aded_edge bench record"
             ) from error
 
 

@@ -5,9 +5,6 @@ Knows tables and progress bars. Does not know how figures are computed.
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +124,7 @@ def speed(
         if out is not None:
             save_result(result, out)
 
-    with _ends_in_order(), tqdm(total=_planned(settings, dialogs), unit="answer") as bar:
+    with tqdm(total=_planned(settings, dialogs), unit="answer") as bar:
         result = run(settings, dialogs, lambda answers: bar.update(answers) and None, keep)
     to = console()
     show(result, to)
@@ -170,25 +167,6 @@ def _planned(settings: RunSettings, dialogs: list[Dialog]) -> int:
         for place, dialog in enumerate(dialogs)
     )
     return settings.runs * settings.visits * sum(answers)
-
-
-@contextmanager
-def _ends_in_order() -> Iterator[None]:
-    """Turn signals that end the process into SystemExit.
-
-    Then the run stops its processes and removes its files.
-    """
-
-    def end(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = [signal.signal(number, end) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def show(result: dict[str, Any], to: Console) -> None:

@@ -6,12 +6,11 @@ An option takes its value from the command line, else from the persona, else fro
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +24,7 @@ from aded_edge.errors import ConfigError
 from aded_edge.models import default_model_path, fetch_default_model
 from aded_edge.shown import one_line
 
+from .. import signals
 from ..options import STORE_OR_NONE, THREADS, Command, FilePath
 from ..output import agreed, console, dim
 from .commands import SETTABLE, all_commands, show
@@ -122,15 +122,11 @@ def chat(context: click.Context, /, prompt: str | None, **options: Any) -> None:
     Without MODEL, the default model answers. Conversations are kept, and /search finds them.
     """
     logging.getLogger("aded_edge").setLevel(logging.INFO)
-    for stream in (sys.stdin, sys.stdout):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal whose encoding lacks a character shows "?" instead of a traceback.
-            stream.reconfigure(errors="replace")
     if prompt is None and not sys.stdin.isatty():
         prompt = _piped()
     if prompt is not None and not prompt.strip():
         raise ConfigError("--prompt is empty; give a text, or leave it out to begin a chat")
-    with _open(**options) as assistant:
+    with _opened(**options) as assistant:
         said = context.get_parameter_source("system") is ParameterSource.COMMANDLINE
         _take_up(assistant, options["resume"], options["system"] if said else None)
         repl = _repl(assistant, prompt is None, **options)
@@ -140,6 +136,17 @@ def chat(context: click.Context, /, prompt: str | None, **options: Any) -> None:
             repl.talk()
         elif not repl.answer(assistant.ask(prompt)):
             raise click.Abort
+
+
+@contextmanager
+def _opened(**options: Any) -> Iterator[Assistant]:
+    assistant = _open(**options)
+    try:
+        signals.check()  # a Ctrl-C that llama.cpp's log dropped while the model was loaded
+        yield assistant
+    finally:
+        with signals.held():  # what was learned and the KV are written before Ctrl-C counts
+            assistant.close()
 
 
 def _open(

@@ -5,11 +5,11 @@ Knows the assistant. Does not know how a line is read or an answer printed: the 
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +22,7 @@ from aded_edge.store import Message
 
 from ..output import dim, to_clipboard
 from .output import speedup
+from .paths import typed_path
 
 if TYPE_CHECKING:
     from .repl import Repl
@@ -52,6 +53,7 @@ def _help(repl: Repl, _: str) -> None:
     for name, command in COMMANDS.items():
         dim(f"{f'/{name} {command.arguments}'.strip():<22} {command.about}")
     dim(f"{RULE}; Ctrl-R searches what was typed; Ctrl-C stops an answer")
+    dim("a path, and a line that begins with //, is a message and sent as it is")
 
 
 def _exit(repl: Repl, _: str) -> None:
@@ -71,7 +73,12 @@ def _resume(repl: Repl, argument: str) -> None:
 
 
 def _list(repl: Repl, argument: str) -> None:
-    found = repl.assistant.conversations(_number(argument) if argument else 10)
+    count = _number(argument) if argument else 10
+    if count == 0:
+        raise ConfigError(
+            "0 is too few; give the number of conversations to list, or nothing for 10"
+        )
+    found = repl.assistant.conversations(count)
     for about in found:
         here = "*" if about.uid == repl.assistant.conversation.uid else " "
         dim(one_line(f"{here}{about.id:>5}  {local(about.updated, day=True)}  {about.title}"))
@@ -134,7 +141,8 @@ def _file(repl: Repl, argument: str) -> None:
     if argument == "-":
         dim(f"no longer attached: {', '.join(repl.assistant.detach()) or 'nothing was'}")
         return
-    dim(repl.assistant.attach(_needed(argument, "/file PATH, or /file - to detach all")))
+    path = typed_path(_needed(argument, "/file PATH, or /file - to detach all"))
+    dim(repl.assistant.attach(path))
 
 
 def _copy(repl: Repl, _: str) -> None:
@@ -190,7 +198,7 @@ def lines_about(stats: Stats) -> list[str]:
 
 
 def _save(repl: Repl, argument: str) -> None:
-    path = Path(os.path.expanduser(_needed(argument, "/save FILE.md or FILE.json")))
+    path = typed_path(_needed(argument, "/save FILE.md or FILE.json"))
     export_file(path, [(repl.assistant.conversation, repl.assistant.messages)])
     dim(f"written to {path}")
 
@@ -227,21 +235,40 @@ COMMANDS: Mapping[str, Command] = {
 }
 
 
+def is_command(text: str) -> bool:
+    """Whether a line is a command, known or not.
+
+    Other lines that begin with a slash are messages: paths, comments of a program, and everything
+    behind `//`. An unknown word is a command too: it is mistyped more often than sent to a model.
+    """
+    if not text.startswith("/") or text.startswith("//"):
+        return False
+    first = text[1:].split(maxsplit=1)[0] if text[1:].strip() else ""
+    if first in COMMANDS:
+        return True
+    path = not re.fullmatch(r"[\w-]*", first) or (first and os.path.exists(f"/{first}"))
+    return not path
+
+
+def _meant(name: str) -> str | None:
+    """The command that an unknown name begins or resembles, None if there is none."""
+    # An exact beginning counts even where it is too short to be similar.
+    begun = [command for command in COMMANDS if name and command.startswith(name)]
+    return begun[0] if begun else next(iter(difflib.get_close_matches(name, COMMANDS, 1)), None)
+
+
 def run(repl: Repl, text: str) -> None:
     """Runs a line that starts with a slash.
 
     Raises:
         AdedError: the command is unknown, or cannot do what was asked.
     """
-    name, _, argument = text[1:].partition(" ")
+    name, *rest = text[1:].split(maxsplit=1) or [""]
     if name not in COMMANDS:
-        known = [f"/{known}" for known in COMMANDS]
-        begun = [command for command in known if name and command.startswith(f"/{name}")]
-        # An exact beginning counts even where it is too short to be similar.
-        near = begun[0] if begun else f"/{name}"
-        hint = did_you_mean(near, begun or known, "/help lists them")
-        raise ConfigError(f"no command /{name}; {hint}")
-    COMMANDS[name].run(repl, argument.strip())
+        near = _meant(name)
+        hint = f"did you mean '/{near}'?" if near else "/help lists them"
+        raise ConfigError(f"no command /{name}; {hint} A message that begins so: //{name}")
+    COMMANDS[name].run(repl, rest[0].strip() if rest else "")
 
 
 def _needed(argument: str, usage: str) -> str:

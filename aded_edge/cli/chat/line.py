@@ -123,8 +123,13 @@ class PromptLine:
 
 
 def _keys() -> KeyBindings:
+    from prompt_toolkit.application import get_app
+    from prompt_toolkit.document import Document
+    from prompt_toolkit.enums import DEFAULT_BUFFER
+    from prompt_toolkit.filters import Condition, has_focus
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
+    buffer_is_empty = Condition(lambda: not get_app().current_buffer.text)
     keys = KeyBindings()
 
     @keys.add("enter")
@@ -135,6 +140,11 @@ def _keys() -> KeyBindings:
             buffer.newline(copy_margin=False)
         else:
             buffer.validate_and_handle()
+
+    # The text can be taken back by Ctrl-_. On an empty line Ctrl-C leaves, as without this.
+    @keys.add("c-c", filter=has_focus(DEFAULT_BUFFER) & ~buffer_is_empty)
+    def _clear(event: KeyPressEvent) -> None:
+        event.current_buffer.document = Document()
 
     @keys.add("escape", "enter")
     def _newline(event: KeyPressEvent) -> None:

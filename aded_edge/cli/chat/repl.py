@@ -14,8 +14,9 @@ from aded_edge.assistant import Assistant, memory_in
 from aded_edge.errors import AdedError
 from aded_edge.shown import one_line
 
+from .. import signals
 from ..output import agreed, complain, dim, print_json, say
-from .commands import run
+from .commands import is_command, run
 from .line import Line
 from .output import Printer, as_dict, speedup, summary
 from .repetition import Repetition
@@ -48,12 +49,13 @@ class Repl:
         dim(HELP)
         while not self.leaving:
             try:
+                signals.handled()
                 text = self.line.read().strip()
             except (EOFError, KeyboardInterrupt):
                 say(err=True)
                 return
             try:
-                if text.startswith("/"):
+                if is_command(text):
                     run(self, text)
                 elif text:
                     self._offer_to_remember(text)
@@ -69,6 +71,7 @@ class Repl:
         printer = self._printer() if self._printer is not None else None
         try:
             for piece in stream:
+                signals.check()
                 said.append(piece)
                 if printer is not None:
                     printer.feed(piece)

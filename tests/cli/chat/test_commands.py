@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aded_edge.cli.chat.commands import COMMANDS, lines_about, run
+from aded_edge.cli.chat.commands import COMMANDS, is_command, lines_about, run
 from aded_edge.decode.stats import Stats
 from aded_edge.errors import ConfigError
 
@@ -77,3 +77,25 @@ def test_lines_about_a_session():
     last, session = lines_about(stats)
     assert last.startswith("last answer: 11 tokens, 10.0 tokens/s, MAT 2.00")
     assert session.startswith("this session: 99 tokens")
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("/help", True),
+        ("/hlep", True),
+        ("/hlep me", True),
+        ("/nonsense words", True),
+        ("/tmp is full, why?", False),
+        ("/quit", True),
+        ("/", True),
+        ("/etc/hosts is what?", False),
+        ("/usr/bin/env python", False),
+        ("/tmp", False),
+        ("//comment", False),
+        ("//help", False),
+        ("/* a comment */", False),
+    ],
+)
+def test_a_line_is_a_command_only_if_it_looks_like_one(text, command):
+    assert is_command(text) is command

@@ -1,10 +1,10 @@
-"""What `learn` and `prime` share."""
+"""Signals that end a command in order."""
 
 import signal
 
 import pytest
 
-from aded_edge.cli.teaching import until_interrupted
+from aded_edge.cli.signals import until_interrupted
 
 
 def test_a_second_ctrl_c_stops_at_once():
