@@ -223,6 +223,10 @@ class Assistant:
         """Find messages of all conversations that contain every word of a text, best first."""
         return self._keeping.read(lambda store: store.conversations.search(text, limit)) or []
 
+    def questions(self) -> list[str]:
+        """The last questions of all conversations, oldest first."""
+        return self._keeping.read(lambda store: store.conversations.questions()) or []
+
     # --- memories and files ---------------------------------------------------------------------
 
     def remember(self, text: str) -> None:
@@ -249,6 +253,8 @@ class Assistant:
         """
         self.conversation = self._keeping.write_rest(self.conversation, self.messages)
         self._keeping.forget_memory(number, self.llama)
+        # The summary may hold it; the model writes a new one when the context is full again.
+        self.conversation = replace(self.conversation, summary="", summarized=0)
         self._window.standing = [m for m in self._window.standing if not _is_memory(m, number)]
         self.used = [item for item in self.used if not _is_memory(item, number)]
         self.messages = self._keeping.reread(self.conversation, self.messages)

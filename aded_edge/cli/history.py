@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from rich.markdown import Markdown
 from aded_edge.assistant.export import as_json, as_markdown, export_file, import_into, read_file
 from aded_edge.assistant.kv_states import KVStates
 from aded_edge.errors import ConfigError, StoreError
-from aded_edge.store import Conversation, Message, Store
+from aded_edge.store import Conversation, Deleted, Message, Store, default_store_path
 
 from .options import JSON, STORE, FilePath, Group
 from .output import console, plain_table
@@ -158,14 +158,38 @@ def delete(store: Path, numbers: tuple[int, ...], yes: bool) -> None:
 
 
 def _delete(file: Store, conversation: Conversation) -> None:
-    whole = file.conversations.delete(conversation)
-    KVStates().remove(conversation.uid)
+    deleted = file.conversations.delete(conversation)
+    states = KVStates()
+    gone = [states.remove(one) for one in (conversation.uid, *(g.uid for g in deleted.given))]
+    # Earlier versions kept what was typed in this file.
+    typed = default_store_path().with_name("typed.txt")
+    with suppress(OSError):
+        typed.unlink(missing_ok=True)
     click.echo(f"deleted {conversation.id}, and what the matrix learned only from it")
-    if not whole:
-        click.echo(
-            "some of what the matrix learned from it is merged with other conversations by now and "
-            "cannot be removed",
-            err=True,
+    for line in _what_is_left(deleted, all(gone) and not typed.exists(), states, typed):
+        click.echo(line, err=True)
+
+
+def _what_is_left(
+    deleted: Deleted, files_gone: bool, states: KVStates, typed: Path
+) -> Iterator[str]:
+    if deleted.given:
+        numbers = " ".join(str(one.id) for one in deleted.given)
+        yield (
+            f"texts of it were given in {numbers}, and are removed there; answers there may repeat "
+            f"them: aded-edge history show or delete {numbers}"
+        )
+    if deleted.merged:
+        yield (
+            "some of what the matrix learned from it is merged with other conversations: "
+            "aded-edge forget deletes all that was learned"
+        )
+    if not files_gone:
+        yield f"a file could not be deleted: delete {states.folder} and {typed} by hand"
+    if deleted.in_log:
+        yield (
+            "another program is reading the store, whose log still holds it: close that program, "
+            "and then run aded-edge history list"
         )
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "bench": "bench",
     "chat": "chat.command",
     "doctor": "doctor",
+    "forget": "forget",
     "history": "history",
     "learn": "learn",
     "models": "models",

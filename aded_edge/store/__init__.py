@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from .answer_totals import AnswerTotals
 from .conversations import EVERY_MESSAGE, Conversation, Conversations, Hit, Message, title_of
+from .forgetting import HEADER, Deleted, Given
 from .full_text import all_of, any_of, terms
 from .memories import Memories, Memory
 from .notes import Document, Notes, Passage
@@ -22,10 +23,13 @@ from .warn_once import WarnOnce
 
 __all__ = [
     "EVERY_MESSAGE",
+    "HEADER",
     "AnswerTotals",
     "Conversation",
     "Conversations",
+    "Deleted",
     "Document",
+    "Given",
     "Hit",
     "LearnedText",
     "MatrixSize",

@@ -172,11 +172,17 @@ class StoreFile:
             if self._conn.in_transaction:
                 self._conn.execute("ROLLBACK")
 
-    def checkpoint(self) -> None:
-        """Move the write-ahead log into the file and empty it, unless a reader still needs it."""
+    def checkpoint(self) -> bool:
+        """Move the write-ahead log into the file and empty it, unless a reader still needs it.
+
+        Returns:
+            Whether the log is empty now.
+        """
         # A failure loses nothing: the log keeps its content, and the next checkpoint tries again.
         with self._lock, suppress(sqlite3.Error):
-            self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (busy, *_) = self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+        return False
 
     def warn(self, text: str) -> None:
         """Add a warning about a fault that was ignored, unless it was added before."""

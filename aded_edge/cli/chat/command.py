@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
-import platformdirs
 from click.core import ParameterSource
 from rich.console import Console
 
@@ -199,7 +198,6 @@ def _repl(
     json_: bool,
     think: Think,
     plain: bool,
-    no_log: bool,
     **_: Any,
 ) -> Repl:
     console = Console()
@@ -209,8 +207,7 @@ def _repl(
         printer = lambda: PlainPrinter(thoughts=think == "dim" or not console.is_terminal)  # noqa: E731
     else:
         printer = lambda: MarkdownPrinter(console, think)  # noqa: E731
-    folder = Path(platformdirs.user_data_dir("aded-edge", appauthor=False))
-    history = None if no_log else folder / "typed.txt"
+    history = assistant.questions() if talks else []
     # The line needs the repl for its status, and the repl needs the line.
     status: list[Repl] = []
     line = open_line(all_commands() if talks else (), history, lambda: status[0].status())
