@@ -171,6 +171,7 @@ class Assistant:
         """
         question = self._last_question()
         self.messages = self.messages[:-_TURN]
+        self.llama.wait_for_store()  # what was learned from it is deleted too
         self.conversation = self._keeping.write_turn(
             self.conversation, self.messages, replaces=_TURN
         )
@@ -321,6 +322,8 @@ class Assistant:
         finally:  # also after an error or an interruption, for the part that was said
             if answer.worth_keeping:
                 self._keep(turn, answer.message(), replaces)
+            else:
+                self._keeping.drop_unanswered(turn.conversation, self.llama)
 
     def _keep(self, turn: Turn, answer: Message, replaces: int) -> None:
         new = [turn.question, answer]
@@ -328,6 +331,8 @@ class Assistant:
         self.used = [*self._window.standing, *turn.recalled]
         if not turn.repeated:
             self._attachments.drop_whole()
+        if replaces:
+            self.llama.wait_for_store()  # what was learned from what is replaced is deleted too
         self.conversation = self._keeping.write_turn(
             turn.conversation, self.messages, new, replaces
         )

@@ -22,6 +22,9 @@ from .kv_states import KVStates
 
 T = TypeVar("T")
 
+_TURN = 2
+"""Messages of a turn: a question and its answer."""
+
 
 class Keeping:
     """The store of an assistant, and how much of the running conversation is in it.
@@ -100,8 +103,11 @@ class Keeping:
         Returns:
             The conversation as it is now: with its number if it was written, and with a title.
         """
-        conversation = _consistent(conversation, messages)
+        conversation = _consistent(conversation, messages, first_is_new=bool(replaces))
         self._kv_is_current |= bool(turn)
+        if replaces and self.keep:  # saved states hold what is replaced
+            self._states.remove(conversation.uid)
+            self._kv_is_current = bool(turn)
         if self._unwritten:  # write everything that the store lacks
             turn, replaces = messages, EVERY_MESSAGE
         written = None
@@ -112,6 +118,13 @@ class Keeping:
             return conversation
         self._unwritten = False
         return written
+
+    def drop_unanswered(self, conversation: Conversation, llama: Llama) -> None:
+        """Delete what the matrix learned from a question that is not kept: it had no answer."""
+        self._kv_is_current = False
+        if self.writes:
+            llama.wait_for_store()
+            self.read(lambda store: store.conversations.unlearn(conversation))
 
     def write_rest(self, conversation: Conversation, messages: Sequence[Message]) -> Conversation:
         """Write the messages of the running conversation that the store refused before, if any."""
@@ -162,8 +175,18 @@ class Keeping:
             self.store = None
 
 
-def _consistent(conversation: Conversation, messages: Sequence[Message]) -> Conversation:
-    """The conversation with a title, and without a summary of messages that were undone."""
+def _consistent(
+    conversation: Conversation, messages: Sequence[Message], first_is_new: bool
+) -> Conversation:
+    """The conversation with a title, and without a summary of messages that were undone.
+
+    Args:
+        conversation: its state after a turn.
+        messages: all of its messages.
+        first_is_new: messages were taken back; without older ones the title follows.
+    """
+    if first_is_new and len(messages) <= _TURN:
+        conversation = replace(conversation, title="")
     if messages and not conversation.title:
         conversation = replace(conversation, title=title_of(messages[0].content))
     if conversation.summarized > len(messages):

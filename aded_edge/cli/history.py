@@ -26,6 +26,12 @@ NUMBER = click.IntRange(1, 2**63 - 1)
 """The number of a conversation; SQLite counts no further."""
 
 
+REMNANTS = (
+    "another program is using the store, whose file or log may still hold it: close that program, "
+    "and then run aded-edge history delete, without a number"
+)
+
+
 @contextmanager
 def opened(path: Path, create: bool = False) -> Iterator[Store]:
     """The store in a file.
@@ -142,12 +148,18 @@ def import_(store: Path, paths: tuple[Path, ...]) -> None:
 
 
 @history.command("delete")
-@click.argument("numbers", type=NUMBER, nargs=-1, required=True)
+@click.argument("numbers", type=NUMBER, nargs=-1)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @STORE
 def delete(store: Path, numbers: tuple[int, ...], yes: bool) -> None:
-    """Delete conversations for good, and what the matrix learned only from them."""
+    """Delete conversations for good, and what the matrix learned only from them.
+
+    Without a number, overwrite what earlier deletions left in the store's file.
+    """
     with opened(store) as file:
+        if not numbers:
+            click.echo("overwritten" if file.scrub() else REMNANTS, err=True)
+            return
         found = [_find(file, number)[0] for number in numbers]
         for one in found:
             click.echo(f"{one.id}: {one.title} ({one.messages} messages)", err=True)
@@ -186,11 +198,8 @@ def _what_is_left(
         )
     if not files_gone:
         yield f"a file could not be deleted: delete {states.folder} and {typed} by hand"
-    if deleted.in_log:
-        yield (
-            "another program is reading the store, whose log still holds it: close that program, "
-            "and then run aded-edge history list"
-        )
+    if deleted.remnants:
+        yield REMNANTS
 
 
 def _find(file: Store, number: int) -> tuple[Conversation, list[Message]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .answer_totals import AnswerTotals, totals_by_conversation, totals_by_day
 from .database import StoreFile
-from .forgetting import Deleted, forget_messages, forget_part
+from .forgetting import Deleted, forget_messages, forget_part, unlearn
 from .full_text import all_of
 
 EVERY_MESSAGE = -1
@@ -140,8 +140,13 @@ class Conversations:
             number = self._keep(conn, conversation)
             if replaces:
                 conn.execute(_DROP, (number, replaces))
+                unlearn(conn, conversation.uid)
+                # FTS5 keeps deleted words in its index until the index's segments are merged.
+                conn.execute("INSERT INTO messages_fts(messages_fts) VALUES ('optimize')")
             conn.executemany(_MESSAGE, [_row(number, message) for message in messages])
             row = conn.execute(f"{_CONVERSATIONS} WHERE c.id = ?", (number,)).fetchone()
+        if replaces:
+            self._file.scrub()
         return Conversation(*row)
 
     def latest(self) -> Conversation | None:
@@ -215,8 +220,14 @@ class Conversations:
             merged = forget_part(conn, conversation.uid)
             # FTS5 keeps deleted words in its index until the segments of the index are merged.
             conn.execute("INSERT INTO messages_fts(messages_fts) VALUES ('optimize')")
-        in_log = not self._file.checkpoint()  # the write-ahead log still holds the deleted text
-        return Deleted(given, merged or any(one.merged for one in given), in_log)
+        remnants = not self._file.scrub()
+        return Deleted(given, merged or any(one.merged for one in given), remnants)
+
+    def unlearn(self, conversation: Conversation) -> None:
+        """Delete what the matrix learned since the last message, of an unanswered question."""
+        with self._file.writing() as conn:
+            unlearn(conn, conversation.uid)
+        self._file.scrub()
 
     def questions(self, limit: int = 1000) -> list[str]:
         """The last questions of all conversations, oldest first."""

@@ -184,6 +184,21 @@ class StoreFile:
             return not busy
         return False
 
+    def scrub(self) -> bool:
+        """Write the file anew, without remnants of what was deleted, and empty the log.
+
+        secure_delete overwrites deleted rows, but not the copies that SQLite leaves behind in a
+        page when it moves rows to another page.
+
+        Returns:
+            False if the file or its log may still hold remnants, because another process uses it.
+        """
+        with self._lock, suppress(sqlite3.Error):
+            self._conn.execute("VACUUM")
+            (busy, *_) = self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+        return False
+
     def warn(self, text: str) -> None:
         """Add a warning about a fault that was ignored, unless it was added before."""
         if text not in self.warnings:

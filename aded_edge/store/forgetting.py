@@ -45,12 +45,12 @@ class Deleted:
         given: the conversations that were given it. Their recalled copies are removed; their
             answers stay, and may repeat it.
         merged: some of what the matrix learned of it is part of a sum and cannot be removed.
-        in_log: another process is reading, so the write-ahead log still holds it.
+        remnants: another process uses the store, so the file or its log may still hold it.
     """
 
     given: tuple[Given, ...] = ()
     merged: bool = False
-    in_log: bool = False
+    remnants: bool = False
 
 
 def forget_messages(conn: sqlite3.Connection, conversation: int) -> tuple[Given, ...]:
@@ -84,6 +84,15 @@ def forget_part(conn: sqlite3.Connection, uid: str) -> bool:
     conn.execute("DELETE FROM parts WHERE source = ?", (uid,))
     gone = conn.execute("DELETE FROM folded_sources WHERE source = ?", (uid,))
     return gone.rowcount > 0
+
+
+def unlearn(conn: sqlite3.Connection, uid: str) -> None:
+    """Delete what the matrix learned in a conversation since its last message, if not merged.
+
+    Used when messages after it were taken back. Times are whole seconds, so what was learned in
+    the same second as the last message is deleted too.
+    """
+    conn.execute(_UNLEARN, (uid, uid))
 
 
 def _take_back(
@@ -122,5 +131,10 @@ def _plain(text: str) -> str:
 _GIVEN = """
     SELECT id, conversation, given, content FROM messages
     WHERE given IS NOT NULL AND instr(given, ?) > 0 AND conversation != ?"""
+
+_UNLEARN = """
+    DELETE FROM parts WHERE source = ? AND created >= coalesce(
+        (SELECT max(m.created) FROM messages AS m
+            JOIN conversations AS c ON c.id = m.conversation WHERE c.uid = ?), '')"""
 
 _CLEAR = "UPDATE conversations SET summary = '', summarized = 0 WHERE id = ? RETURNING uid"

@@ -64,7 +64,8 @@ class Memories:
                 conn.execute(_UNGIVE, (*row, *row))
                 # FTS5 keeps deleted words in its index until the index's segments are merged.
                 conn.execute("INSERT INTO memories_fts(memories_fts) VALUES ('optimize')")
-        self._file.checkpoint()  # the write-ahead log still holds the deleted text
+        if row is not None:
+            self._file.scrub()
         return row is not None
 
     def all(self) -> list[Memory]:

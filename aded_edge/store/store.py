@@ -104,8 +104,12 @@ class Store:
             rows = conn.execute(f"SELECT name FROM models {which} ORDER BY name", (name, name))
             names = [found for (found,) in rows]
             conn.execute(f"DELETE FROM models {which}", (name, name))
-        self._file.checkpoint()
+        self._file.scrub()
         return names
+
+    def scrub(self) -> bool:
+        """Overwrite remnants of what was deleted; see `StoreFile.scrub`."""
+        return self._file.scrub()
 
     def load_costs(self, key: str) -> dict[int, float] | None:
         """The cost curve under a key, or None; see `costs.load_costs`."""

@@ -47,7 +47,7 @@ def test_a_deleted_conversation_leaves_no_copy(store: Store, path: Path) -> None
     assert not in_files(path, "quisquilian")
     assert [one.uid for one in deleted.given] == ["u2"]
     assert not deleted.merged
-    assert not deleted.in_log
+    assert not deleted.remnants
     question = store.conversations.messages(second)[0]
     assert question.given == "File a.txt:\nattached\n\nWhat opens it?"
     kept = store.conversations.get(second.id)
@@ -81,4 +81,4 @@ def test_a_reader_that_keeps_the_log_is_noticed(store: Store, path: Path) -> Non
     first, _ = two(store)
     with Store.open(path) as other, other._file.reading() as conn:
         conn.execute("SELECT count(*) FROM messages").fetchone()
-        assert store.conversations.delete(first).in_log
+        assert store.conversations.delete(first).remnants
