@@ -171,13 +171,23 @@ def delete(store: Path, numbers: tuple[int, ...], yes: bool) -> None:
 
 def _delete(file: Store, conversation: Conversation) -> None:
     deleted = file.conversations.delete(conversation)
+    click.echo(f"deleted {conversation.id}, and what the matrix learned only from it")
+    tell_what_is_left(deleted, conversation.uid)
+
+
+def tell_what_is_left(deleted: Deleted, *uids: str) -> None:
+    """Delete saved KV states that hold what was deleted, and name each copy that is left.
+
+    Args:
+        deleted: what the store says about it.
+        uids: conversations that were deleted themselves.
+    """
     states = KVStates()
-    gone = [states.remove(one) for one in (conversation.uid, *(g.uid for g in deleted.given))]
+    gone = [states.remove(uid) for uid in (*uids, *(one.uid for one in deleted.given))]
     # Earlier versions kept what was typed in this file.
     typed = default_store_path().with_name("typed.txt")
     with suppress(OSError):
         typed.unlink(missing_ok=True)
-    click.echo(f"deleted {conversation.id}, and what the matrix learned only from it")
     for line in _what_is_left(deleted, all(gone) and not typed.exists(), states, typed):
         click.echo(line, err=True)
 

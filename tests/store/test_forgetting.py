@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aded_edge.store import HEADER, Conversation, Message, Store, any_of
+from aded_edge.store import HEADER, Conversation, Document, Message, Store, any_of
 from tests.store.samples import ledger, numbers
 
 SECRET = "The safe behind the Vermeer opens with Quisquilian."
@@ -82,3 +82,45 @@ def test_a_reader_that_keeps_the_log_is_noticed(store: Store, path: Path) -> Non
     with Store.open(path) as other, other._file.reading() as conn:
         conn.execute("SELECT count(*) FROM messages").fetchone()
         assert store.conversations.delete(first).remnants
+
+
+def test_rows_that_moved_between_pages_leave_no_remnants(store: Store, path: Path) -> None:
+    kept: list[Conversation] = []
+    for number in range(60):
+        text = f"Quisquilian{number}. " + "Other words follow it. " * (number * 7 % 60)
+        new = Conversation(0, f"u{number}", f"Quisquilian{number}", "m")
+        kept.append(store.conversations.add(new, [Message("user", text), Message("assistant", "")]))
+        longer = [Message("user", text * (1 + number % 3)), Message("assistant", "No.")]
+        kept[-1] = store.conversations.add(kept[-1], longer)
+    for one in kept:
+        store.conversations.delete(one)
+    assert not in_files(path, "uisquilian")
+
+
+def test_what_is_replaced_leaves_no_copy(store: Store, path: Path) -> None:
+    new = Conversation(0, "u1", "about the safe", "m")
+    kept = store.conversations.add(new, [Message("user", SECRET), Message("assistant", "Noted.")])
+    model = store.model("fingerprint", "a model")
+    model.add(ledger(1), source="u1")
+    model.add(ledger(2), source="u2")
+    assert in_files(path, "quisquilian")
+    other = [Message("user", "Something else"), Message("assistant", "Yes.")]
+    store.conversations.add(kept, other, replaces=2)
+    assert not in_files(path, "Quisquilian")
+    assert not in_files(path, "quisquilian")
+    assert numbers(model.load()[0]) == [2]
+
+
+def test_removed_notes_leave_no_copy(store: Store, path: Path) -> None:
+    store.notes.put(Document("/n/safe.md", "", 1, 1), [(1, SECRET)])
+    given = f"{HEADER}\n[file, /n/safe.md:1] {SECRET}\n\nWhat opens it?"
+    question = Message("user", "What opens it?", given=given)
+    asked = store.conversations.add(
+        Conversation(0, "u1", "asking", "m"), [question, Message("assistant", "A word.")]
+    )
+    assert in_files(path, "quisquilian")
+    store.notes.remove(["/n/safe.md"])
+    assert [one.uid for one in store.notes.forget(["/n/safe.md"]).given] == ["u1"]
+    assert not in_files(path, "Quisquilian")
+    assert not in_files(path, "quisquilian")
+    assert store.conversations.messages(asked)[0].given is None

@@ -106,4 +106,4 @@ def test_what_is_edited_leaves_no_trace(model_path, home, found):
     assert found()["quisquilian"] == set(), "at once, not only at the end"
     chat.leave()
     assert found()["quisquilian"] == set()
-    assert "What is the capital of France?" in run(home, "history", "list")
+    assert "What is the capital of France?" in run(home, "history", "list", "--json")

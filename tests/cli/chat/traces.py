@@ -1,9 +1,11 @@
 """Searches all files below a folder for words and for token ids, as a stranger would who has it."""
 
+import contextlib
+import sqlite3
+
 import numpy as np
 from llama_cpp import Llama
 
-from aded_edge.llamacpp.fingerprint import model_fingerprint
 from aded_edge.runtime.persistence import load_learned
 
 RUN = 4
@@ -47,7 +49,9 @@ class Traces:
 
     def _learned(self, store, run):
         """Whether a part's log holds the ids in a row, by the package's own reader."""
-        for learned in load_learned(store, model_fingerprint(self._llama)):
+        with contextlib.closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as conn:
+            models = conn.execute("SELECT fingerprint FROM models").fetchall()
+        for learned in [part for (model,) in models for part in load_learned(store, model)]:
             windows = np.lib.stride_tricks.sliding_window_view(
                 np.append(learned.tokens, [-2] * RUN), RUN
             )
