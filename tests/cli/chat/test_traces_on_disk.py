@@ -1,5 +1,6 @@
 """What a real chat leaves on the disk: every file of its user is searched, byte by byte."""
 
+import json
 import os
 import subprocess
 import sys
@@ -107,3 +108,18 @@ def test_what_is_edited_leaves_no_trace(model_path, home, found):
     chat.leave()
     assert found()["quisquilian"] == set()
     assert "What is the capital of France?" in run(home, "history", "list", "--json")
+
+
+def test_what_another_conversation_recalled_is_deleted_there_too(model_path, home, root, found):
+    first = Session(model_path, home)
+    first.say(SAID["quisquilian"], "tokens/s")
+    first.leave()
+    second = Session(model_path, home, "--max-tokens", "1")  # an answer could repeat the word
+    second.say("Which word opens my locker at noon?", "tokens/s")
+    second.leave()
+    (kept,) = json.loads(run(home, "history", "show", "2", "--json"))["conversations"]
+    assert "quisquilian" in kept["messages"][0]["given"], "so that there is something to delete"
+    told = run(home, "history", "delete", "1", "--yes")
+    assert found()["quisquilian"] == set()
+    assert "texts of it were given in 2" in told
+    assert "aded-edge history show or delete 2" in told
