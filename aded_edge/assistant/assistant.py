@@ -185,6 +185,7 @@ class Assistant:
         question = self._last_question()
         self._attachments.give_back(attached_to(question))
         self.messages = self.messages[:-_TURN]
+        self.llama.wait_for_store()  # what was learned from it is deleted too
         self._write()
         return question
 
@@ -234,6 +235,10 @@ class Assistant:
         """Find messages of all conversations that contain every word of a text, best first."""
         return self._keeping.read(lambda store: store.conversations.search(text, limit)) or []
 
+    def questions(self) -> list[str]:
+        """The last questions of all conversations, oldest first."""
+        return self._keeping.read(lambda store: store.conversations.questions()) or []
+
     # --- memories and files ---------------------------------------------------------------------
 
     def remember(self, text: str) -> None:
@@ -261,6 +266,8 @@ class Assistant:
         self._stop()
         self._write_rest()
         self._keeping.forget_memory(number, self.llama)
+        # The summary may hold it; the model writes a new one when the context is full again.
+        self.conversation = replace(self.conversation, summary="", summarized=0)
         self._window.standing = [m for m in self._window.standing if not _is_memory(m, number)]
         self.used = [item for item in self.used if not _is_memory(item, number)]
         self.messages = self._keeping.reread(self.conversation, self.messages)
@@ -347,6 +354,8 @@ class Assistant:
             self._open = None
             if answer.worth_keeping:
                 self._keep(turn, answer.message())
+            else:
+                self._keeping.drop_unanswered(turn.conversation, self.llama)
 
     def _stop(self) -> None:
         """End the answer that is being streamed, so that nothing is written after what follows."""

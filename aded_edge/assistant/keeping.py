@@ -34,6 +34,9 @@ log = logging.getLogger("aded_edge")
 
 T = TypeVar("T")
 
+_TURN = 2
+"""Messages of a turn: a question and its answer."""
+
 
 class Keeping:
     """The store of an assistant, and how much of the running conversation is in it.
@@ -134,11 +137,17 @@ class Keeping:
             Both as they are now: the conversation with its number if it was written, and with a
             title. If the conversation was deleted elsewhere, only what is new, as another one.
         """
-        conversation = _consistent(conversation, messages)
-        copy, known = self._copy, len(self._copy.messages) if self._copy is not None else 0
+        copy = self._copy
+        taken_back = copy is not None and copy.takes_back(messages)
+        conversation = _consistent(conversation, messages, first_is_new=taken_back)
+        known = len(copy.messages) if copy is not None else 0
         self._kv_is_current |= len(messages) > known or (
             copy is not None and bool(messages) and copy.lacks(messages)
         )
+        if taken_back and self.keep:
+            self._states.remove(conversation.uid)  # saved states hold what is taken back
+            self._kv_is_current = copy is not None and copy.adds(messages)
+            llama.wait_for_store()  # what was learned from it is deleted too
         if copy is None or not self.writes:
             return conversation, messages
         written = self.attempt(lambda: copy.write(conversation, messages))
@@ -169,6 +178,13 @@ class Keeping:
         if copy is not None and new.id:
             llama.wait_for_store()
             self.attempt(lambda: copy.take_learned(old.uid))
+
+    def drop_unanswered(self, conversation: Conversation, llama: Llama) -> None:
+        """Delete what the matrix learned from a question that is not kept: it had no answer."""
+        self._kv_is_current = False
+        if self.writes:
+            llama.wait_for_store()
+            self.read(lambda store: store.conversations.unlearn(conversation))
 
     def write_rest(
         self, conversation: Conversation, messages: list[Message], llama: Llama
@@ -221,8 +237,18 @@ class Keeping:
             self.store = None
 
 
-def _consistent(conversation: Conversation, messages: Sequence[Message]) -> Conversation:
-    """The conversation with a title, and without a summary of messages that were undone."""
+def _consistent(
+    conversation: Conversation, messages: Sequence[Message], first_is_new: bool
+) -> Conversation:
+    """The conversation with a title, and without a summary of messages that were undone.
+
+    Args:
+        conversation: its state after a turn.
+        messages: all of its messages.
+        first_is_new: messages were taken back; without older ones the title follows.
+    """
+    if first_is_new and len(messages) <= _TURN:
+        conversation = replace(conversation, title="")
     if messages and not conversation.title:
         conversation = replace(conversation, title=title_of(messages[0].content))
     if conversation.summarized > len(messages):

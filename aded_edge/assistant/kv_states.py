@@ -78,10 +78,17 @@ class KVStates:
             self.remove(conversation)
         return tokens
 
-    def remove(self, conversation: str) -> None:
-        """Delete the state of a conversation, given by its uid."""
-        with contextlib.suppress(OSError):
-            self._path(conversation).unlink(missing_ok=True)
+    def remove(self, conversation: str) -> bool:
+        """Delete the state of a conversation, given by its uid; return whether it is gone.
+
+        Also deletes the unfinished files of processes that were killed while they wrote it.
+        """
+        try:
+            for path in self.folder.glob(f"{conversation}.kv*"):
+                path.unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
 
     def clear(self) -> None:
         """Delete all states."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from aded_edge.store import STEM, Memory, Notes, Store, shared, terms, words_in
+from aded_edge.store import HEADER, STEM, Memory, Notes, Store, shared, terms, words_in
 
 _SEARCH_LIMIT = 12
 """The most hits of each kind that are considered."""
@@ -25,8 +25,6 @@ _CITED = 3
 
 _WHOLE_MESSAGE = 4
 """An earlier message of at most a quarter of the budget is given whole, a longer one as excerpt."""
-
-HEADER = "You may find this useful; use it only where it helps, and name the file you used:"
 
 Size = Callable[[str], int]
 """Returns the length of a text in tokens, or an estimate of it."""

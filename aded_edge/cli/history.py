@@ -6,7 +6,7 @@ Knows tables and files. Does not know how a conversation is found or kept.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,13 +16,19 @@ from aded_edge.assistant.export import as_json, as_markdown, export_file, import
 from aded_edge.assistant.kv_states import KVStates
 from aded_edge.errors import ConfigError, StoreError
 from aded_edge.shown import local, one_line, visible
-from aded_edge.store import Conversation, Message, Store
+from aded_edge.store import Conversation, Deleted, Message, Store, default_store_path
 
 from .options import JSON, STORE, FilePath, Group
 from .output import agreed, console, data, plain_table, print_json, say
 
 NUMBER = click.IntRange(1, 2**63 - 1)
 """The number of a conversation; SQLite counts no further."""
+
+
+REMNANTS = (
+    "another program is using the store, whose file or log may still hold it: close that program, "
+    "and then run aded-edge history delete, without a number"
+)
 
 
 @contextmanager
@@ -154,12 +160,18 @@ _ADDED = {
 
 
 @history.command("delete")
-@click.argument("numbers", type=NUMBER, nargs=-1, required=True)
+@click.argument("numbers", type=NUMBER, nargs=-1)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @STORE
 def delete(store: Path, numbers: tuple[int, ...], yes: bool) -> None:
-    """Delete conversations for good, and what the matrix learned only from them."""
+    """Delete conversations for good, and what the matrix learned only from them.
+
+    Without a number, overwrite what earlier deletions left in the store's file.
+    """
     with opened(store) as file:
+        if not numbers:
+            say("overwritten" if file.scrub() else REMNANTS, err=True)
+            return
         found = [_find(file, number)[0] for number in numbers]
         for one in found:
             say(one_line(f"{one.id}: {one.title} ({one.messages} messages)"), err=True)
@@ -170,15 +182,46 @@ def delete(store: Path, numbers: tuple[int, ...], yes: bool) -> None:
 
 
 def _delete(file: Store, conversation: Conversation) -> None:
-    whole = file.conversations.delete(conversation)
-    KVStates().remove(conversation.uid)
+    deleted = file.conversations.delete(conversation)
     say(f"deleted {conversation.id}, and what the matrix learned only from it")
-    if not whole:
-        say(
-            "some of what the matrix learned from it is merged with other conversations by now and "
-            "cannot be removed",
-            err=True,
+    tell_what_is_left(deleted, conversation.uid)
+
+
+def tell_what_is_left(deleted: Deleted, *uids: str) -> None:
+    """Delete saved KV states that hold what was deleted, and name each copy that is left.
+
+    Args:
+        deleted: what the store says about it.
+        uids: conversations that were deleted themselves.
+    """
+    states = KVStates()
+    gone = [states.remove(uid) for uid in (*uids, *(one.uid for one in deleted.given))]
+    # Earlier versions kept what was typed in this file.
+    typed = default_store_path().with_name("typed.txt")
+    with suppress(OSError):
+        typed.unlink(missing_ok=True)
+    for line in _what_is_left(deleted, all(gone) and not typed.exists(), states, typed):
+        say(line, err=True)
+
+
+def _what_is_left(
+    deleted: Deleted, files_gone: bool, states: KVStates, typed: Path
+) -> Iterator[str]:
+    if deleted.given:
+        numbers = " ".join(str(one.id) for one in deleted.given)
+        yield (
+            f"texts of it were given in {numbers}, and are removed there; answers there may repeat "
+            f"them: aded-edge history show or delete {numbers}"
         )
+    if deleted.merged:
+        yield (
+            "some of what the matrix learned from it is merged with other conversations: "
+            "aded-edge forget deletes all that was learned"
+        )
+    if not files_gone:
+        yield f"a file could not be deleted: delete {states.folder} and {typed} by hand"
+    if deleted.remnants:
+        yield REMNANTS
 
 
 def _find(file: Store, number: int) -> tuple[Conversation, list[Message]]:

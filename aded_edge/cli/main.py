@@ -24,6 +24,7 @@ COMMANDS = {
     "bench": "bench",
     "chat": "chat.command",
     "doctor": "doctor",
+    "forget": "forget",
     "history": "history",
     "learn": "learn",
     "models": "models",

@@ -15,7 +15,7 @@ from aded_edge.assistant.documents import refresh as refresh_notes
 from aded_edge.errors import ConfigError
 from aded_edge.store import Store
 
-from .history import opened
+from .history import opened, tell_what_is_left
 from .options import STORE, FilePath, Group
 from .output import console, plain_table, say
 
@@ -80,12 +80,18 @@ def search(store: Path, words: tuple[str, ...], limit: int) -> None:
 @click.argument("paths", type=FilePath, nargs=-1, required=True)
 @STORE
 def remove(store: Path, paths: tuple[Path, ...]) -> None:
-    """Stop searching files and folders. The files themselves are not deleted."""
+    """Stop searching files and folders, and remove what was recalled of them from conversations.
+
+    The files themselves are not deleted.
+    """
     with opened(store) as file:
         for path in paths:
             if not file.notes.remove_root(name_of(path)):
                 raise ConfigError(f"{path} was never added; `aded-edge notes list` shows all")
+        before = file.notes.documents().keys()
         _tell(_refresh(file))
+        forgotten = file.notes.forget(sorted(before - file.notes.documents().keys()))
+    tell_what_is_left(forgotten)
 
 
 def _refresh(file: Store) -> Refreshed:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from .answer_totals import AnswerTotals
 from .conversations import Conversations, Hit
+from .forgetting import HEADER, Deleted, Given
 from .full_text import STEM, shared, terms, words_in
 from .memories import Memories, Memory
 from .messages import Conversation, Message, storable, title_of
@@ -24,12 +25,15 @@ from .warn_once import WarnOnce
 from .working_copy import Elsewhere, WorkingCopy
 
 __all__ = [
+    "HEADER",
     "STEM",
     "AnswerTotals",
     "Conversation",
     "Conversations",
+    "Deleted",
     "Document",
     "Elsewhere",
+    "Given",
     "Hit",
     "LearnedText",
     "MatrixSize",

@@ -13,6 +13,7 @@ from typing import Any
 
 from .answer_totals import AnswerTotals, totals_by_conversation, totals_by_day
 from .database import StoreFile
+from .forgetting import Deleted, forget_messages, forget_part, unlearn
 from .full_text import all_of, any_of, excerpt
 from .messages import (
     CONVERSATIONS,
@@ -157,22 +158,27 @@ class Conversations:
             values = {"query": any_of(words), "exclude": exclude, "limit": limit}
             return _hits(conn.execute(_BEST, values), words)
 
-    def delete(self, conversation: Conversation) -> bool:
-        """Delete a conversation, and the parts that were learned only from it.
-
-        Returns:
-            False if a part learned from it was already folded into a sum of parts; its share of
-            that sum cannot be removed.
-        """
-        source = (conversation.uid,)
+    def delete(self, conversation: Conversation) -> Deleted:
+        """Delete a conversation, what was learned from it, and copies that others were given."""
         with self._file.writing() as conn:
+            given = forget_messages(conn, conversation.id)
             conn.execute("DELETE FROM conversations WHERE id = ?", (conversation.id,))
-            conn.execute("DELETE FROM parts WHERE source = ?", source)
-            folded = conn.execute("DELETE FROM folded_sources WHERE source = ?", source).rowcount
+            merged = forget_part(conn, conversation.uid)
             # FTS5 keeps deleted words in its index until the segments of the index are merged.
             conn.execute("INSERT INTO messages_fts(messages_fts) VALUES ('optimize')")
-        self._file.checkpoint()  # the write-ahead log still holds the deleted text
-        return folded == 0
+        remnants = not self._file.scrub()
+        return Deleted(given, merged or any(one.merged for one in given), remnants)
+
+    def unlearn(self, conversation: Conversation) -> None:
+        """Delete what the matrix learned since the last message, of an unanswered question."""
+        with self._file.writing() as conn:
+            unlearn(conn, conversation.uid)
+        self._file.scrub()
+
+    def questions(self, limit: int = 1000) -> list[str]:
+        """The last questions of all conversations, oldest first."""
+        with self._file.reading() as conn:
+            return [text for (text,) in conn.execute(_QUESTIONS, (limit,))][::-1]
 
     def by_day(self, days: int = 30) -> list[AnswerTotals]:
         """Totals of the last days on which there were answers, oldest first."""
@@ -201,6 +207,8 @@ def _hits(rows: Iterable[Sequence[Any]], words: Sequence[str]) -> list[Hit]:
 
 
 _COLUMNS = "SELECT c.id, c.title, m.role, m.content, m.created"
+
+_QUESTIONS = "SELECT content FROM messages WHERE role = 'user' ORDER BY id DESC LIMIT ?"
 
 # FTS5 yields the hits in order, so messages are read only up to the limit.
 _HITS = f"""

@@ -221,12 +221,34 @@ class StoreFile:
             with _inside(self._conn, begin):
                 yield self._conn
 
-    def checkpoint(self) -> None:
-        """Move the write-ahead log into the file and empty it, unless a reader still needs it."""
+    def checkpoint(self) -> bool:
+        """Move the write-ahead log into the file and empty it, unless a reader still needs it.
+
+        Returns:
+            Whether the log is empty now.
+        """
         # A failure loses nothing: the log keeps its content, and the next checkpoint tries again.
         with self.lock, suppress(sqlite3.Error):
             if self._conn is not None:
-                self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                (busy, *_) = self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                return not busy
+        return False
+
+    def scrub(self) -> bool:
+        """Write the file anew, without remnants of what was deleted, and empty the log.
+
+        secure_delete overwrites deleted rows, but not the copies that SQLite leaves behind in a
+        page when it moves rows to another page.
+
+        Returns:
+            False if the file or its log may still hold remnants, because another process uses it.
+        """
+        with self.lock, suppress(sqlite3.Error):
+            if self._conn is not None:
+                self._conn.execute("VACUUM")
+                (busy, *_) = self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                return not busy
+        return False
 
     def warn(self, text: str) -> None:
         """Add a warning about a fault that was ignored, unless it was added before."""

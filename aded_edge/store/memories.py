@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from . import forgetting
 from .database import StoreFile
 from .full_text import any_of
 from .messages import storable
@@ -59,11 +60,16 @@ class Memories:
         with self._file.writing() as conn:
             row = conn.execute(_GIVEN, (number,)).fetchone()
             if row is not None:
+                # It may have been part of every context since it was added. So summaries written
+                # since, and what the matrix learned since, may hold it.
+                since = conn.execute(_SINCE, (number,)).fetchall()
+                forgetting.clear(conn, {id for (id,) in since})
                 conn.execute("DELETE FROM memories WHERE id = ?", (number,))
                 conn.execute(_UNGIVE, (*row, *row))
                 # FTS5 keeps deleted words in its index until the index's segments are merged.
                 conn.execute("INSERT INTO memories_fts(memories_fts) VALUES ('optimize')")
-        self._file.checkpoint()  # the write-ahead log still holds the deleted text
+        if row is not None:
+            self._file.scrub()
         return row is not None
 
     def all(self) -> list[Memory]:
@@ -89,6 +95,10 @@ _GIVEN = """
 _UNGIVE = """
     UPDATE messages SET given = replace(given, ?, '(forgotten)' || char(10))
     WHERE given IS NOT NULL AND instr(given, ?) > 0"""
+
+_SINCE = """
+    SELECT id FROM conversations
+    WHERE updated >= (SELECT created FROM memories WHERE id = ?)"""
 
 _MATCH = """
     SELECT m.id, m.text, m.created FROM memories_fts JOIN memories AS m ON m.id = memories_fts.rowid

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .database import StoreFile
+from .forgetting import Deleted, forget_text
 from .full_text import all_of, any_of
 from .tokens import phrases
 from .word_index import fill, rarest
@@ -104,6 +105,19 @@ class Notes:
         """Delete documents and their passages."""
         with self._file.writing() as conn:
             conn.executemany("DELETE FROM documents WHERE path = ?", [(path,) for path in paths])
+
+    def forget(self, paths: Sequence[str]) -> Deleted:
+        """Remove passages of documents, which are deleted, from what conversations were given.
+
+        Args:
+            paths: the documents. None of their passages may be left: call `remove` first.
+        """
+        with self._file.writing() as conn:
+            # The form in which a model was given a passage: `assistant.recall.Recalled.__str__`.
+            given = forget_text(conn, [f"[file, {path}:" for path in paths])
+            # FTS5 keeps deleted words in its index until the index's segments are merged.
+            conn.execute("INSERT INTO passages_fts(passages_fts) VALUES ('optimize')")
+        return Deleted(given, any(one.merged for one in given), not self._file.scrub())
 
     def search(self, text: str, limit: int) -> list[Passage]:
         """Find passages that contain every word of a text or its beginning, best first (BM25).

@@ -107,6 +107,24 @@ class Store:
         """The size of each model's matrix. Raises StoreError if the file cannot be read."""
         return matrix_sizes(self._file)
 
+    def forget_learned(self, name: str | None = None) -> list[str]:
+        """Delete all that was learned about the models of this name; None for every model.
+
+        Returns:
+            The names of the models.
+        """
+        with self._file.writing() as conn:
+            which = "WHERE ? IS NULL OR name = ?"
+            rows = conn.execute(f"SELECT name FROM models {which} ORDER BY name", (name, name))
+            names = [found for (found,) in rows]
+            conn.execute(f"DELETE FROM models {which}", (name, name))
+        self._file.scrub()
+        return names
+
+    def scrub(self) -> bool:
+        """Overwrite remnants of what was deleted; see `StoreFile.scrub`."""
+        return self._file.scrub()
+
     def load_costs(self, key: str) -> dict[int, float] | None:
         """The cost curve under a key, or None; see `costs.load_costs`."""
         return costs.load_costs(self._file, key)

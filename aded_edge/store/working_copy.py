@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from .database import StoreFile
+from .forgetting import unlearn
 from .messages import (
     Conversation,
     Message,
@@ -105,6 +106,14 @@ class WorkingCopy:
         """Whether these messages differ from those that were written."""
         return len(messages) != len(self._rows) or self._known(messages) < len(messages)
 
+    def takes_back(self, messages: Sequence[Message]) -> bool:
+        """Whether some of what was written is not among these messages any more."""
+        return self._known(messages) < len(self._rows)
+
+    def adds(self, messages: Sequence[Message]) -> bool:
+        """Whether some of these messages were not written yet."""
+        return self._known(messages) < len(messages)
+
     def write(self, conversation: Conversation, messages: Sequence[Message]) -> Written:
         """Write a conversation as this process has it now, all or nothing.
 
@@ -138,7 +147,7 @@ class WorkingCopy:
                 if stored != [row for row, _ in rows]:
                     elsewhere = Elsewhere.WENT_ON
                 _update(conn, base, conversation, _common_summary(stored, rows, conversation))
-                _take_back(conn, number, stored, [row for row, _ in gone])
+                _take_back(conn, base, stored, [row for row, _ in gone])
             numbers = insert_messages(conn, number, new)
             found = conversation_where(conn, "c.id = ?", number)
         if found is not None:
@@ -150,6 +159,8 @@ class WorkingCopy:
                 created=found.created,
                 updated=found.updated,
             )
+        if gone:
+            self._file.scrub()
         self._generation, self.conversation = generation, conversation
         self._rows = [*kept, *zip(numbers, new, strict=True)]
         return Written(conversation, self.messages, elsewhere)
@@ -245,13 +256,18 @@ def _numbers(conn: sqlite3.Connection, conversation: int) -> list[int]:
 
 
 def _take_back(
-    conn: sqlite3.Connection, conversation: int, stored: Sequence[int], gone: Sequence[int]
+    conn: sqlite3.Connection, about: Conversation, stored: Sequence[int], gone: Sequence[int]
 ) -> None:
-    """Delete rows, and the summary if it replaces one of them."""
+    """Delete rows, what was learned from them, and the summary if it replaces one of them."""
+    if not gone:
+        return
     conn.executemany("DELETE FROM messages WHERE id = ?", [(row,) for row in gone])
-    now = conversation_where(conn, "c.id = ?", conversation)
+    unlearn(conn, about.uid)
+    # FTS5 keeps deleted words in its index until the segments of the index are merged.
+    conn.execute("INSERT INTO messages_fts(messages_fts) VALUES ('optimize')")
+    now = conversation_where(conn, "c.id = ?", about.id)
     if now is not None and not set(gone).isdisjoint(stored[: now.summarized]):
-        conn.execute(_NO_SUMMARY, (conversation,))
+        conn.execute(_NO_SUMMARY, (about.id,))
 
 
 def _common_summary(

@@ -105,7 +105,7 @@ def test_what_the_matrix_learned_belongs_to_its_conversation(open_assistant, say
         kept = store.conversations.get(1)
         (size,) = store.sizes()
         assert size.parts == 1
-        assert store.conversations.delete(kept) is True
+        assert not store.conversations.delete(kept).merged
         (size,) = store.sizes()
         assert size.parts == 0
 

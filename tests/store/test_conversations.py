@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aded_edge.store import Conversation, Message, Store
+from aded_edge.store import Conversation, Deleted, Message, Store
 from tests.store.samples import ledger, numbers
 
 
@@ -88,7 +88,7 @@ def test_deleting_takes_everything_back_that_can_be(store: Store, path: Path) ->
     model.add(ledger(1), source="u1")
     model.add(ledger(2), source="u2")
     model.add(ledger(3))
-    assert store.conversations.delete(kept) is True
+    assert store.conversations.delete(kept) == Deleted()
     assert numbers(model.load()[0]) == [2, 3]
     assert [c.id for c in store.conversations.recent()] == [other.id]
     assert store.conversations.search("xyzzy") == []
@@ -102,7 +102,7 @@ def test_what_is_part_of_a_sum_cannot_be_taken_back_and_that_is_said(store: Stor
     assert None not in parts
     model.replace([part for part in parts if part is not None], ledger(7))
     model.add(ledger(3), source="u1")
-    assert store.conversations.delete(kept) is False
+    assert store.conversations.delete(kept).merged
     assert numbers(model.load()[0]) == [7]
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
-import platformdirs
 from click.core import ParameterSource
 
 from aded_edge.assistant import Assistant, Overflow
@@ -206,7 +205,6 @@ def _repl(
     json_: bool,
     think: Think,
     plain: bool,
-    no_log: bool,
     **_: Any,
 ) -> Repl:
     screen = console()
@@ -218,8 +216,7 @@ def _repl(
         printer = lambda: PlainPrinter(thoughts, thinking)  # noqa: E731
     else:
         printer = lambda: MarkdownPrinter(screen, think, thinking)  # noqa: E731
-    folder = Path(platformdirs.user_data_dir("aded-edge", appauthor=False))
-    history = None if no_log else folder / "typed.txt"
+    history = assistant.questions() if talks else []
     # The line needs the repl for its status, and the repl needs the line.
     status: list[Repl] = []
     line = open_line(all_commands() if talks else (), history, lambda: status[0].status())

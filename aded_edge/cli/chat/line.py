@@ -1,18 +1,20 @@
 """Reads what the user types, one message at a time.
 
-On a terminal, prompt_toolkit reads it: with a history that is kept across runs (Ctrl-R searches
+On a terminal, prompt_toolkit reads it: with earlier questions in its history (Ctrl-R searches
 it), completion of commands, pastes of many lines, and further lines after Esc Enter or a backslash
 at the end of a line. Elsewhere `input` reads it.
 
-Knows keys and the history file. Does not know what a message means.
+What is typed is kept nowhere but in the store, as the question that it is. So what is deleted there
+is gone here too.
+
+Knows keys. Does not know what a message means, nor where earlier questions come from.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from aded_edge.shown import visible
@@ -74,21 +76,21 @@ class PromptLine:
 
     Args:
         commands: name and description of each command.
-        history: the file that keeps earlier messages; None keeps them in memory only.
+        history: earlier messages, oldest first.
         status: returns the text of the line at the bottom of the screen.
     """
 
     def __init__(
         self,
         commands: Iterable[tuple[str, str]],
-        history: Path | None,
+        history: Sequence[str],
         status: Callable[[], str],
     ) -> None:
         # Imported here because a pipe does not need it and it takes half a second.
         from prompt_toolkit import PromptSession
         from prompt_toolkit.completion import WordCompleter
         from prompt_toolkit.filters import Condition
-        from prompt_toolkit.history import FileHistory, InMemoryHistory
+        from prompt_toolkit.history import InMemoryHistory
         from prompt_toolkit.layout.screen import Char
         from prompt_toolkit.styles import Style
 
@@ -97,13 +99,12 @@ class PromptLine:
         about = dict(commands)
         names = [f"/{name}" for name in about]
         meta = {f"/{name}": text for name, text in about.items()}
-        kept = InMemoryHistory() if history is None else FileHistory(str(history))
         self._session: PromptSession[str] = PromptSession(
             "> ",
             multiline=True,
             key_bindings=_keys(),
             prompt_continuation=". ",
-            history=kept,
+            history=InMemoryHistory(history),
             completer=WordCompleter(names, meta_dict=meta, sentence=True),
             complete_while_typing=Condition(self._begins_a_command),
             bottom_toolbar=status,
@@ -154,16 +155,10 @@ def _keys() -> KeyBindings:
 
 
 def open_line(
-    commands: Iterable[tuple[str, str]], history: Path | None, status: Callable[[], str]
+    commands: Iterable[tuple[str, str]], history: Sequence[str], status: Callable[[], str]
 ) -> Line:
     """Opens a `PromptLine` on a capable terminal, and a `SimpleLine` elsewhere."""
     real = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     if not real:
         return SimpleLine()
-    if history is not None:
-        try:
-            history.parent.mkdir(parents=True, exist_ok=True)
-            history.touch(mode=0o600)
-        except OSError:
-            history = None  # the chat goes on without a history file
     return PromptLine(commands, history, status)
