@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aded_edge.errors import ConfigError
-from aded_edge.store import Message, Notes, Store
+from aded_edge.store import HEADER, Message, Notes, Store
 
 from .documents import name_of, put, read_text
-from .recall import HEADER, Recalled, Size
+from .recall import Recalled, Size
 
 WHOLE = 3
 """Files are given whole while they take at most a third of the context together."""

@@ -94,7 +94,7 @@ def test_what_is_deleted_elsewhere_stays_deleted(assistant, say, tmp_path, caplo
     with Store.open(tmp_path / "store.db") as store:
         assert store.conversations.search("secret") == []
         kept = store.conversations.get(2)
-        assert store.conversations.delete(kept) is True
+        assert not store.conversations.delete(kept).merged
         assert [size.parts for size in store.sizes()] == [0]
     assert b"secret" not in (tmp_path / "store.db").read_bytes()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aded_edge.store import HEADER, Conversation, Document, Message, Store, any_of
+from aded_edge.store import HEADER, Conversation, Document, Message, Store
 from tests.store.samples import ledger, numbers
 
 SECRET = "The safe behind the Vermeer opens with Quisquilian."
@@ -24,7 +24,7 @@ def two(store: Store) -> tuple[Conversation, Conversation]:
             Message("assistant", "Noted."),
         ],
     )
-    (hit,) = store.conversations.match(any_of(["Quisquilian"]))
+    (hit,) = store.conversations.match(["quisquilian"])
     given = f"File a.txt:\nattached\n\n{HEADER}\n[earlier conversation, 2026-11-25] "
     given += f"{' '.join(hit.snippet.split())}\n\nWhat opens it?"
     second = store.conversations.add(
@@ -105,7 +105,9 @@ def test_what_is_replaced_leaves_no_copy(store: Store, path: Path) -> None:
     model.add(ledger(2), source="u2")
     assert in_files(path, "quisquilian")
     other = [Message("user", "Something else"), Message("assistant", "Yes.")]
-    store.conversations.add(kept, other, replaces=2)
+    copy = store.take_up(kept.id)
+    assert copy is not None
+    copy.write(copy.conversation, other)
     assert not in_files(path, "Quisquilian")
     assert not in_files(path, "quisquilian")
     assert numbers(model.load()[0]) == [2]

@@ -4,7 +4,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aded_edge.store import Conversation, Message, Store
-from aded_edge.store.full_text import any_of, terms
+from aded_edge.store.full_text import terms
 
 STORE = Store.in_memory()
 STORE.conversations.add(
@@ -23,6 +23,6 @@ STORE.conversations.add(
 @example("word " * 5000)
 def test_any_text_is_searched_for(text):
     STORE.conversations.search(text)
-    STORE.conversations.match(any_of(terms(text)))
-    STORE.notes.match(any_of(terms(text)), 5)
-    STORE.memories.match(any_of(terms(text)), 5)
+    STORE.conversations.match(terms(text))
+    STORE.notes.match(terms(text), 5)
+    STORE.memories.match(terms(text), 5)
