@@ -24,6 +24,7 @@ from .messages import (
     insert_conversation,
     insert_messages,
     read_messages,
+    storable,
 )
 from .taking_in import Taken, take_in
 from .tokens import phrases
@@ -133,11 +134,12 @@ class Conversations:
             The best hits first (BM25); the newest first if more than RANKED messages match, or if
             the text is punctuation only, which must occur as it is.
         """
+        text = storable(text).strip()
         words = phrases(text)
         with self._file.reading() as conn:
             if not words:
-                values: dict[str, object] = {"text": text.strip(), "limit": limit}
-                return _hits(conn.execute(_LITERAL, values), [text.strip()])
+                values: dict[str, object] = {"text": text, "limit": limit}
+                return _hits(conn.execute(_LITERAL, values), [text])
             query = all_of(words)
             (many,) = conn.execute(_MANY, (query,)).fetchone()
             values = {"query": query, "exclude": 0, "limit": limit}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from .database import StoreFile
 from .forgetting import Deleted, forget_text
 from .full_text import all_of, any_of
+from .messages import storable
 from .tokens import phrases
 from .word_index import fill, rarest
 
@@ -124,9 +125,10 @@ class Notes:
 
         Punctuation alone must occur as it is.
         """
+        text = storable(text).strip()
         query = all_of(phrases(text))
         with self._file.reading() as conn:
-            values = (query, limit) if query else (text.strip(), text.strip(), limit)
+            values = (query, limit) if query else (text, text, limit)
             return [Passage(*row) for row in conn.execute(_MATCH if query else _LITERAL, values)]
 
     def match(self, words: Sequence[str], limit: int) -> list[Passage]:
