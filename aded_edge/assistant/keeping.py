@@ -136,10 +136,10 @@ class Keeping:
             title. If the conversation was deleted elsewhere, only what is new, as another one.
         """
         conversation = _consistent(conversation, messages)
-        copy, known = self._copy, len(self._copy.messages) if self._copy is not None else 0
-        self._kv_is_current |= len(messages) > known or (
-            copy is not None and bool(messages) and copy.lacks(messages)
-        )
+        copy = self._copy
+        if copy is not None and copy.lacks(messages):
+            # After /undo the context still holds what was taken back.
+            self._kv_is_current = bool(messages) and not copy.knows(messages[-1])
         if copy is None or not self.writes:
             return conversation, messages
         written = self.attempt(lambda: copy.write(conversation, messages))
