@@ -140,13 +140,11 @@ class Keeping:
         copy = self._copy
         taken_back = copy is not None and copy.takes_back(messages)
         conversation = _consistent(conversation, messages, first_is_new=taken_back)
-        known = len(copy.messages) if copy is not None else 0
-        self._kv_is_current |= len(messages) > known or (
-            copy is not None and bool(messages) and copy.lacks(messages)
-        )
+        if copy is not None and copy.lacks(messages):
+            # After /undo the context still holds what was taken back.
+            self._kv_is_current = bool(messages) and not copy.knows(messages[-1])
         if taken_back and self.keep:
             self._states.remove(conversation.uid)  # saved states hold what is taken back
-            self._kv_is_current = copy is not None and copy.adds(messages)
             llama.wait_for_store()  # what was learned from it is deleted too
         if copy is None or not self.writes:
             return conversation, messages

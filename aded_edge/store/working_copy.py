@@ -104,15 +104,15 @@ class WorkingCopy:
 
     def lacks(self, messages: Sequence[Message]) -> bool:
         """Whether these messages differ from those that were written."""
-        return len(messages) != len(self._rows) or self._known(messages) < len(messages)
+        return len(messages) != len(self._rows) or _known(self._rows, messages) < len(messages)
+
+    def knows(self, message: Message) -> bool:
+        """Whether this very message was read or written."""
+        return any(message is known for _, known in self._rows)
 
     def takes_back(self, messages: Sequence[Message]) -> bool:
         """Whether some of what was written is not among these messages any more."""
         return self._known(messages) < len(self._rows)
-
-    def adds(self, messages: Sequence[Message]) -> bool:
-        """Whether some of these messages were not written yet."""
-        return self._known(messages) < len(messages)
 
     def write(self, conversation: Conversation, messages: Sequence[Message]) -> Written:
         """Write a conversation as this process has it now, all or nothing.
@@ -199,9 +199,6 @@ class WorkingCopy:
         """
         with self._file.writing() as conn:
             _move_learned(conn, uid, self.conversation.uid)
-
-    def _known(self, messages: Sequence[Message]) -> int:
-        return _known(self._rows, messages)
 
     def _number(self, conn: sqlite3.Connection) -> Conversation:
         """The conversation as it was read; a forked process may have written a new one first."""

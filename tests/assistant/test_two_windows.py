@@ -169,3 +169,10 @@ def test_a_store_that_cannot_be_made_anew_is_not_called_kept(open_assistant, say
     say(assistant, "three")
     assert assistant.kept
     assert questions(folder) == ["one", "two", "three"]
+
+
+def test_what_was_taken_back_is_in_no_saved_state(assistant, say, tmp_path):
+    say(assistant, "one")
+    assistant.undo()
+    assistant.close()
+    assert list((tmp_path / "kv").glob("*")) == []
