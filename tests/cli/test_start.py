@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from aded_edge.store import Store
 from tests.gguf_files import write_tiny
 
 PATIENCE = 240
@@ -24,8 +25,9 @@ TEMPLATES = {
 
 @pytest.fixture
 def home(tmp_path):
-    """The environment of a user who never ran it."""
+    """The environment of a user with a store that is empty."""
     names = {"XDG_DATA_HOME": "data", "XDG_CACHE_HOME": "cache", "XDG_CONFIG_HOME": "config"}
+    Store.open(tmp_path / "data" / "aded-edge" / "store.db").close()
     return {**os.environ, **{name: str(tmp_path / folder) for name, folder in names.items()}}
 
 
@@ -62,7 +64,8 @@ def one_line(done, *words):
 def test_a_stream_that_is_closed(closed, command, home, tiny_path, tmp_path):
     if command == "chat":
         done = chat(home, tiny_path, streams=CLOSED[closed])
-        assert (tmp_path / "data" / "aded-edge" / "store.db").read_bytes()[:6] == b"SQLite"
+        with Store.open(tmp_path / "data" / "aded-edge" / "store.db") as store:
+            assert store.conversations.get(1).title == "hello"
     else:
         done = run(home, command, "list", streams=CLOSED[closed])
     assert done.returncode == 0, done.stderr
@@ -81,6 +84,7 @@ def test_a_file_in_the_place_of_a_folder(folder, command, home, tiny_path, tmp_p
     assert "Traceback" not in done.stderr
     if done.returncode:
         one_line(done, "aded-edge: ", str(file))
+        assert folder != "XDG_CACHE_HOME"  # nothing depends on it
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)
