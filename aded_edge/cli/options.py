@@ -6,6 +6,7 @@ Knows click and the config file. Does not know what a command does with a value.
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,6 +111,19 @@ class StorePath(click.ParamType):  # type: ignore[type-arg]
 
 
 FilePath = click.Path(path_type=Path)
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers, without "inf" and "nan", which are no numbers to compute with."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
 
 MODEL = click.argument("model")
 """A path, a name in the models folder, or hf:owner/repo. The command passes it to `resolve`."""

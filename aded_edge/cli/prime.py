@@ -21,7 +21,7 @@ from aded_edge.teach.answers import ParallelAnswers
 from aded_edge.teach.lessons import Lessons, load_for_teaching
 from aded_edge.teach.prime import PrimingFigures, load_openings, opening_prompts, run_priming
 
-from .options import MODEL, STORE, Command, FilePath, how_it_runs
+from .options import MODEL, STORE, Command, FilePath, FiniteRange, how_it_runs
 from .output import say
 from .signals import until_interrupted
 from .teaching import holdings
@@ -29,7 +29,7 @@ from .teaching import holdings
 
 @click.command(cls=Command)
 @MODEL
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), required=True, help="Duration.")
+@click.option("--minutes", type=FiniteRange(0, 1e6, min_open=True), required=True, help="Duration.")
 @click.option(
     "--sequences",
     type=click.IntRange(1, 64),
@@ -40,7 +40,7 @@ from .teaching import holdings
 @click.option(
     "--openings", type=FilePath, help="A file with one opening per line. Default: from the package."
 )
-@click.option("--temperature", type=click.FloatRange(0), default=0.8, show_default=True)
+@click.option("--temperature", type=FiniteRange(0), default=0.8, show_default=True)
 @click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @STORE

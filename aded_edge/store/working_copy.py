@@ -112,7 +112,7 @@ class WorkingCopy:
 
     def takes_back(self, messages: Sequence[Message]) -> bool:
         """Whether some of what was written is not among these messages any more."""
-        return self._known(messages) < len(self._rows)
+        return _known(self._rows, messages) < len(self._rows)
 
     def write(self, conversation: Conversation, messages: Sequence[Message]) -> Written:
         """Write a conversation as this process has it now, all or nothing.

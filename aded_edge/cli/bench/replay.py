@@ -20,7 +20,7 @@ from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
 from aded_edge.errors import BenchError
 from aded_edge.runtime.persistence import load_learned
 
-from ..options import Command, FilePath, StorePath
+from ..options import Command, FilePath, FiniteRange, StorePath
 from ..output import console
 
 _CPU_LEAVES, _GPU_LEAVES = 1, 16
@@ -69,21 +69,21 @@ class _Replay(Command):
 )
 @click.option(
     "--kappa",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=0.7,
     show_default=True,
     help="Weight of shorter contexts in an estimate.",
 )
 @click.option(
     "--hard",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=1.0,
     show_default=True,
     help="Weight of a chosen token when it is learned.",
 )
 @click.option(
     "--soft",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=1.0,
     show_default=True,
     help="Weight of the target's candidates when they are learned.",
@@ -91,7 +91,7 @@ class _Replay(Command):
 @click.option("--trusting", is_flag=True, help="Take estimates as they are, without calibration.")
 @click.option(
     "--overhead",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=0.0,
     show_default=True,
     help="Cost of drafting in each step, in plain evaluations.",

@@ -25,7 +25,7 @@ from aded_edge.errors import BenchError
 from aded_edge.files import check_picture
 from aded_edge.models.resolve import resolve
 
-from ..options import MODEL, Command, FilePath, how_it_runs
+from ..options import MODEL, Command, FilePath, FiniteRange, how_it_runs
 from ..output import console
 
 COLUMNS = ("first", "answer", "quartiles", "tokens/s", "gen.", "MAT", "same")
@@ -79,7 +79,7 @@ UNASKED = ("off", "exact")
     type=click.IntRange(0),
     help="Number of dialogs for decoders other than llama_cpp and auto. Default: all.",
 )
-@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True)
+@click.option("--temperature", type=FiniteRange(0), default=0.0, show_default=True)
 @how_it_runs
 @click.option("--json", "out", type=FilePath, help="Write the result here, after each dialog.")
 @click.option("--png", type=FilePath, help="Draw it here; needs matplotlib.")

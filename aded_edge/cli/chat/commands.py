@@ -20,6 +20,7 @@ from aded_edge.errors import ConfigError, did_you_mean
 from aded_edge.shown import local, one_line
 from aded_edge.store import Message
 
+from ..options import FiniteRange
 from ..output import dim, to_clipboard
 from .output import speedup
 from .paths import typed_path
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from .repl import Repl
 
 SETTABLE: Mapping[str, click.ParamType[Any]] = {
-    "temperature": click.FloatRange(0),
-    "top_p": click.FloatRange(0, 1),
+    "temperature": FiniteRange(0),
+    "top_p": FiniteRange(0, 1),
     "top_k": click.IntRange(0),
-    "min_p": click.FloatRange(0, 1),
+    "min_p": FiniteRange(0, 1),
     "seed": click.IntRange(0, 2**32 - 1),
     "max_tokens": click.IntRange(1),
 }

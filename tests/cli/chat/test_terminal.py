@@ -29,7 +29,7 @@ os.execv(sys.executable, sys.argv[1:])
 class TerminalChat:
     """A chat on a pseudo-terminal, typed at and read from."""
 
-    def __init__(self, arguments):
+    def __init__(self, arguments, term="dumb"):
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 9999, 0, 0))
         self.process = subprocess.Popen(
@@ -38,7 +38,7 @@ class TerminalChat:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            env={**os.environ, "TERM": "dumb", "PYTHONIOENCODING": "utf-8"},
+            env={**os.environ, "TERM": term, "PYTHONIOENCODING": "utf-8"},
         )
         os.close(slave)
         self._read = b""
