@@ -192,9 +192,9 @@ class Chat:
             self.read(left)
 
     def settle(self):
-        """Reads until nothing has come for a while."""
-        while self.read(0.6):
-            pass
+        """Reads what comes when the rows are drawn again, and again."""
+        for _ in range(4):
+            self.read(2)
 
     def read(self, seconds):
         """Reads what comes within so many seconds; returns whether something did."""
