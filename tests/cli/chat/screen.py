@@ -103,6 +103,7 @@ class Screen:
         elif what == "G":
             self.column = many - 1
         elif what in "KJ":
+            assert what == "K" or number == 0, "rows above the answer would be removed"
             row = self.rows[self.row]
             row[:] = [] if number == 2 else row[: self.column]
             if what == "J":
