@@ -16,16 +16,19 @@ TOKENS = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))]
 """The vocabulary: token 3 + b is the byte b."""
 
 
-def write_tiny(path, width=64, layers=2, context=2048, more=(), template=None, seed=0):
+def write_tiny(  # noqa: PLR0913
+    path, width=64, layers=2, context=2048, more=(), template=None, seed=0, name="tiny"
+):
     """Write a Llama whose tokens are bytes; the same weights every time, for each seed.
 
     Args:
         more: (text, type, score) of further tokens.
         template: its chat template.
+        name: its name in the metadata.
     """
     tokens = [*TOKENS, *(text for text, _, _ in more)]
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name("tiny")
+    writer.add_name(name)
     writer.add_context_length(context)
     writer.add_embedding_length(width)
     writer.add_block_count(layers)
