@@ -20,6 +20,7 @@ from aded_edge import models
 from aded_edge.decode.stats import Stats
 from aded_edge.errors import ConfigError
 from aded_edge.llamacpp.fingerprint import model_name
+from aded_edge.runtime.access import Access, alone, streaming
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import StoreChoice, check_store, default_threads
 from aded_edge.store import Conversation, Hit, Memory, Message, default_store_path
@@ -47,6 +48,9 @@ class Assistant:
 
     A turn is on disk, complete, before `ask` ends. A store that cannot be used does not stop an
     answer: the fault is logged once, and what could not be written is written later.
+
+    Several threads may use it: their questions are answered one after the other. A stream that is
+    open and not read keeps other threads waiting for `runtime.access.PATIENCE` seconds.
 
     Args:
         model: a GGUF file, a name in `models/`, `hf:owner/repo[:file or quantisation]`, or an
@@ -93,6 +97,7 @@ class Assistant:
         kv_folder: Path | None = None,
         **loading: Any,
     ) -> None:
+        self._access = Access()
         if isinstance(persona, str):
             persona = load_settings().persona(persona)
         check_overflow(overflow)
@@ -125,6 +130,7 @@ class Assistant:
 
     # --- talking --------------------------------------------------------------------------------
 
+    @streaming
     def ask(self, text: str) -> Generator[str, None, None]:
         """Stream the answer to a question; the turn is on disk when the generator ends.
 
@@ -138,6 +144,7 @@ class Assistant:
         turn = self._turns.prepare(self.conversation, self.messages, text, self.memory_tokens)
         yield from self._answer(turn, self.sampling)
 
+    @streaming
     def regenerate(self) -> Generator[str, None, None]:
         """Answer the last question again; the new answer replaces the old one.
 
@@ -151,6 +158,7 @@ class Assistant:
         seed = int.from_bytes(os.urandom(4), "little")
         yield from self._answer(turn, {**self.sampling, "seed": seed}, replaces=_TURN)
 
+    @streaming
     def edit(self, text: str) -> Generator[str, None, None]:
         """Replace the last question by another one, and answer that.
 
@@ -163,6 +171,7 @@ class Assistant:
         turn = self._turns.prepare(self.conversation, earlier, text, self.memory_tokens)
         yield from self._answer(turn, self.sampling, replaces=_TURN)
 
+    @alone
     def undo(self) -> Message:
         """Remove the last question and its answer; return the question.
 
@@ -178,12 +187,14 @@ class Assistant:
 
     # --- conversations --------------------------------------------------------------------------
 
+    @alone
     def new(self) -> None:
         """Begin a conversation; the running one stays on disk."""
         self._leave()
         name = model_name(self.llama)
         self._take_up(Conversation(0, uuid.uuid4().hex, "", name, self._persona, self._system), [])
 
+    @alone
     def resume(self, number: int | None = None) -> Conversation:
         """Continue an earlier conversation.
 
@@ -209,6 +220,7 @@ class Assistant:
         self._keeping.load_kv(found, self.llama)
         return found
 
+    @alone
     def set_system(self, text: str) -> None:
         """Replace the system message of the running conversation."""
         self.conversation = replace(self.conversation, system=text)
@@ -240,6 +252,7 @@ class Assistant:
             raise ConfigError("there is nothing to remember; give a text")
         self._keeping.writable().memories.add(text)
 
+    @alone
     def forget(self, number: int) -> None:
         """Delete a memory, also from what the model was given earlier.
 
@@ -257,6 +270,7 @@ class Assistant:
         """All memories, oldest first."""
         return self._keeping.read(lambda store: store.memories.all()) or []
 
+    @alone
     def attach(self, path: str | os.PathLike[str]) -> str:
         """Attach a file. A small file is given whole with the next question; of a large one, each
         question gets the passages that match it.
@@ -286,6 +300,7 @@ class Assistant:
         """Whether turns are written to the store."""
         return self._keeping.writes
 
+    @alone
     def close(self) -> None:
         """Save the KV of the conversation; close the store, and the model unless it was given."""
         self._leave()
