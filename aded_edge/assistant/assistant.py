@@ -21,6 +21,7 @@ from aded_edge.decode.stats import Stats
 from aded_edge.errors import ConfigError
 from aded_edge.llamacpp.fingerprint import model_name
 from aded_edge.llamacpp.prompt import Prompter
+from aded_edge.runtime.access import Access, alone, streaming
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import StoreChoice, check_store
 from aded_edge.store import Conversation, Hit, Memory, Message, WorkingCopy, default_store_path
@@ -51,6 +52,9 @@ class Assistant:
 
     A turn is on disk, complete, before `ask` ends. A store that cannot be used does not stop an
     answer: the fault is logged once, and what could not be written is written later.
+
+    Several threads may use it: their questions are answered one after the other. A stream that is
+    open and not read keeps other threads waiting for `runtime.access.PATIENCE` seconds.
 
     Args:
         model: a GGUF file, a name in `models/`, `hf:owner/repo[:file or quantisation]`, or an
@@ -97,6 +101,7 @@ class Assistant:
         kv_folder: Path | None = None,
         **loading: Any,
     ) -> None:
+        self._access = Access()
         if isinstance(persona, str):
             persona = load_settings().persona(persona)
         check_overflow(overflow)
@@ -130,6 +135,7 @@ class Assistant:
 
     # --- talking --------------------------------------------------------------------------------
 
+    @streaming
     def ask(self, text: str) -> Generator[str, None, None]:
         """Stream the answer to a question; the turn is on disk when the generator ends.
 
@@ -146,6 +152,7 @@ class Assistant:
         turn = self._turns.prepare(self.conversation, self.messages, text, self.memory_tokens)
         yield from self._answer(turn, self.sampling)
 
+    @streaming
     def regenerate(self) -> Generator[str, None, None]:
         """Answer the last question again; the new answer replaces the old one.
 
@@ -160,6 +167,7 @@ class Assistant:
         seed = int.from_bytes(os.urandom(4), "little")
         yield from self._answer(turn, {**self.sampling, "seed": seed})
 
+    @streaming
     def edit(self, text: str) -> Generator[str, None, None]:
         """Replace the last question by another one with the same files, and answer that.
 
@@ -173,6 +181,7 @@ class Assistant:
         turn = self._turns.prepare(self.conversation, earlier, text, self.memory_tokens, files)
         yield from self._answer(turn, self.sampling)
 
+    @alone
     def undo(self) -> Message:
         """Remove the last question and its answer; return the question.
 
@@ -191,6 +200,7 @@ class Assistant:
 
     # --- conversations --------------------------------------------------------------------------
 
+    @alone
     def new(self) -> None:
         """Begin a conversation; the running one stays on disk."""
         self._stop()
@@ -198,6 +208,7 @@ class Assistant:
         name = model_name(self.llama)
         self._take_up(Conversation(0, uuid.uuid4().hex, "", name, self._persona, self._system), [])
 
+    @alone
     def resume(self, number: int | None = None) -> Conversation:
         """Continue an earlier conversation.
 
@@ -220,6 +231,7 @@ class Assistant:
         self._keeping.load_kv(found, self.llama)
         return found
 
+    @alone
     def set_system(self, text: str) -> None:
         """Replace the system message of the running conversation."""
         self._stop()
@@ -256,6 +268,7 @@ class Assistant:
             raise ConfigError("there is nothing to remember; give a text")
         self._keeping.writable().memories.add(text)
 
+    @alone
     def forget(self, number: int) -> None:
         """Delete a memory, also from what the model was given earlier.
 
@@ -276,6 +289,7 @@ class Assistant:
         """All memories, oldest first."""
         return self._keeping.read(lambda store: store.memories.all()) or []
 
+    @alone
     def attach(self, path: str | os.PathLike[str]) -> str:
         """Attach a file. A small file is given whole with the next question and stays with it; of
         a large one, each question gets the passages that match it.
@@ -321,6 +335,7 @@ class Assistant:
         """Whether the conversation is in the store, all of it, and the next turn will be."""
         return self._keeping.kept
 
+    @alone
     def close(self) -> None:
         """Save the KV of the conversation; close the store, and the model unless it was given."""
         self._stop()

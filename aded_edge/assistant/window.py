@@ -20,6 +20,7 @@ from typing import Any, Literal, cast, get_args
 from jinja2 import TemplateError
 
 from aded_edge.errors import AdedError, ConfigError, PromptError
+from aded_edge.llamacpp import Prompter
 from aded_edge.runtime.llama import Llama
 from aded_edge.store import Conversation, Message
 
@@ -85,6 +86,7 @@ class Window:
         self.standing: list[Recalled] = []
         self._llama = llama
         self._size = size
+        self._frame = _frame(llama)
         template = llama.metadata.get("tokenizer.chat_template", "system")
         # Some templates mention the system role only to refuse it.
         refuses = "system role not supported" in template.lower()
@@ -185,7 +187,18 @@ class Window:
         return "\n\n".join(part for part in parts if part)
 
     def _tokens(self, messages: Sequence[ChatMessage]) -> int:
-        return sum(self._size(message["content"]) + AROUND for message in messages)
+        return self._frame + sum(self._size(message["content"]) + AROUND for message in messages)
+
+
+def _frame(llama: Llama) -> int:
+    """Tokens that the chat template adds to a conversation of one message, beyond AROUND.
+
+    Some templates begin with a system message of their own, which fills much of a small context.
+    """
+    try:
+        return max(len(Prompter(llama).tokens([{"role": "user", "content": ""}])) - AROUND, 0)
+    except Exception:  # whatever a template raises: the question will raise it again
+        return 0
 
 
 def _chat(message: Message) -> ChatMessage:

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from aded_edge import Assistant
 from aded_edge.errors import PromptError
 from tests.assistant.messages import contents, on_disk
 
@@ -57,3 +58,33 @@ def test_a_message_that_cannot_fit_is_refused_and_changes_nothing(open_assistant
         say(assistant, "word " * 200)
     assert contents(assistant) == on_disk(tmp_path)
     assert say(assistant, "two")
+
+
+@pytest.mark.parametrize("n_ctx", [64, 100, 255, 256, 259, 300, 513])
+@pytest.mark.parametrize("overflow", ["summary", "drop"])
+def test_a_context_of_any_size_never_ends_a_conversation(open_assistant, say, n_ctx, overflow):
+    """The tiny model answers until the context is full."""
+    assistant = open_assistant(n_ctx=n_ctx, overflow=overflow, sampling={"temperature": 0.0})
+    assert assistant.context[1] == n_ctx
+    for n in range(6):
+        say(assistant, f"{n}?")
+        assert len(assistant.messages) == 2 * (n + 1) or not assistant.messages[-1].content
+        assert assistant.context[0] <= n_ctx
+
+
+def test_a_context_that_is_too_small_for_any_question_is_told_in_one_line(open_assistant, say):
+    assistant = open_assistant(n_ctx=8)
+    with pytest.raises(PromptError, match="context of 8 tokens.* larger --ctx"):
+        say(assistant, "Hello")
+
+
+def test_a_system_message_of_the_template_is_counted(model_path):
+    """SmolLM2's template begins with one of its own."""
+    with Assistant(
+        model_path, store=None, n_ctx=100, n_threads=1, drafting="off", sampling={"max_tokens": 8}
+    ) as assistant:
+        for _ in range(3):
+            assert "".join(assistant.ask("word " * 24))
+            assert assistant.context[0] <= 100
+        with pytest.raises(PromptError, match="context of 100 tokens"):
+            "".join(assistant.ask("word " * 60))

@@ -13,6 +13,8 @@ import pytest
 import aded_edge.decode.accept
 import aded_edge.decode.loop
 import aded_edge.llamacpp.target
+import aded_edge.runtime.access
+import aded_edge.runtime.generation
 import aded_edge.runtime.llama
 import aded_edge.runtime.prefill
 import aded_edge.runtime.sampling
@@ -137,6 +139,8 @@ def test_a_chat_stream_may_be_dropped_anywhere(warm, truth, k):
 
 
 MODULES = (
+    aded_edge.runtime.access,
+    aded_edge.runtime.generation,
     aded_edge.runtime.llama,
     aded_edge.runtime.prefill,
     aded_edge.runtime.sampling,

@@ -7,7 +7,20 @@ import pytest
 
 from aded_edge import EvaluationError
 from tests.conftest import Truth
-from tests.runtime.helpers import ASKED, OTHER, assert_in_agreement, in_a_process, said, take
+from tests.runtime.helpers import (
+    ASKED,
+    OTHER,
+    assert_in_agreement,
+    in_a_process,
+    said,
+    streamed,
+    take,
+)
+
+
+def finish_reason(completion):
+    return completion["choices"][0]["finish_reason"]
+
 
 BATCHES = [(1, 1), (2, 1), (5, 5), (16, 7), (31, 31), (64, 4), (64, 64), (512, 8)]
 
@@ -57,6 +70,47 @@ def test_a_completion_without_max_tokens_fills_the_context(load_tiny, tiny_setti
         assert output["usage"]["total_tokens"] in (n_ctx, n_ctx + 1)
         assert expected.startswith(said(output)[:-1])
         assert_in_agreement(llama)
+
+
+@pytest.mark.parametrize("n_ctx", [*range(1, 21), 64, 100, *range(255, 264), 300, 513])
+@pytest.mark.parametrize("drafting", ["auto", "off"])
+def test_an_answer_ends_where_the_context_does(load_tiny, n_ctx, drafting):
+    """With a prompt that leaves 3, 2, 1 and 0 places, in every way to complete."""
+    llama = load_tiny(eager=drafting == "auto", drafting=drafting, n_ctx=n_ctx)
+    assert llama.n_ctx() == n_ctx
+    for left in range(min(n_ctx - 1, 3) + 1):
+        prompt = [1, *(70 + 7 * i % 50 for i in range(n_ctx - left - 1))]
+        for unusual in ({}, {"logit_bias": {2: -100.0}}):
+            arguments = {"max_tokens": None, "temperature": 0.0, **unusual}
+            if left == 0:
+                with pytest.raises(ValueError, match=f"context window of {n_ctx}$"):
+                    llama.create_completion(prompt, **arguments)
+                continue
+            answer = llama.create_completion(prompt, **arguments)
+            assert answer["choices"][0]["finish_reason"] in ("length", "stop")
+            assert answer["usage"]["total_tokens"] <= n_ctx + 1
+
+
+@pytest.mark.parametrize("n_ctx", [256, 259, 262])
+@pytest.mark.parametrize("drafting", ["auto", "off"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("unusual", [{}, {"logit_bias": {2: -100.0}}])
+def test_a_character_cut_in_two_by_the_context_ends_the_answer(
+    load_tiny, n_ctx, drafting, stream, unusual
+):
+    """A grammar makes the tiny model, whose tokens are bytes, answer with emoji alone."""
+    llama = load_tiny(eager=drafting == "auto", drafting=drafting, n_ctx=n_ctx)
+    for left in (1, 2, 3, 5, 9):
+        output = llama.create_completion(
+            [1, *[80] * (n_ctx - left - 1)],
+            max_tokens=None,
+            temperature=0.0,
+            stream=stream,
+            grammar=llama_cpp.LlamaGrammar.from_string('root ::= "🦊"+', verbose=False),
+            **unusual,
+        )
+        answer = streamed(output) if stream else (said(output), finish_reason(output))
+        assert answer == ("🦊" * (left // 4), "length")
 
 
 SIZES = [(8, 8), (32, 32), (63, 512), (64, 512), (65, 512), (512, 1), (512, 31), (0, 512)]
