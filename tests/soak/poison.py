@@ -16,7 +16,7 @@ from aded_edge import Llama
 from aded_edge.arrays import Int32Array
 from aded_edge.draft.calibration import CELLS, MOST_EXPECTED
 from aded_edge.draft.drafter import AdaptiveDrafter
-from aded_edge.draft.estimate import CONTEXT
+from aded_edge.draft.spans import LENGTHS
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
 from aded_edge.runtime.persistence import part_from_learned
 from aded_edge.store import Store
@@ -59,7 +59,7 @@ def poisoned(
     settings = {**SETTINGS, "seed": seed}
     with Llama(str(model), drafting="off", store=None, **settings) as llama:
         prompts = [llama.tokenize(question(n).encode()) for n in range(answers)]
-        truth = [_answer(llama, prompt, tokens) for prompt in prompts]
+        truth = [_answer(llama, prompt, tokens, seed + n) for n, prompt in enumerate(prompts)]
         identity = model_fingerprint(llama), model_name(llama)
         _poison(store, identity, prompts, truth, llama.n_vocab(), trusted)
     budget = ModelledBudget()
@@ -69,15 +69,15 @@ def poisoned(
         assert known > answers, "the poison did not reach the drafter"
         llama._loop.budget = budget
         same = sum(
-            _answer(llama, prompt, tokens) == answer
-            for prompt, answer in zip(prompts, truth, strict=True)
+            _answer(llama, prompt, tokens, seed + n) == answer
+            for n, (prompt, answer) in enumerate(zip(prompts, truth, strict=True))
         )
     return {"answers": answers, "same_answers": same, **_costs(budget.history)}
 
 
-def _answer(llama: Llama, prompt: list[int], tokens: int) -> list[int]:
+def _answer(llama: Llama, prompt: list[int], tokens: int, seed: int) -> list[int]:
     # From the whole distribution: what a model repeats, drafts would win, and hide what they lose.
-    llama.set_seed(1)
+    llama.set_seed(seed)
     stream = llama.generate(prompt, temp=1.0, top_k=0, top_p=1.0, min_p=0.0)
     return list(islice(stream, tokens))
 
@@ -95,7 +95,8 @@ def _poison(
         text = np.asarray([*prompt, *answer], np.int32)
         for _ in range(OFTEN):
             for place in range(len(prompt), len(text)):
-                context = text[max(place - CONTEXT, 0) : place]
+                # A longer context would hold right continuations for the spans.
+                context = text[max(place - LENGTHS[0], 0) : place]
                 piece = np.concatenate((context, _wrong(text, place, n_vocab)))
                 drafter.read(piece, len(context))
     learned = drafter.everything()
