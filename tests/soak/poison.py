@@ -1,4 +1,4 @@
-"""A store that was poisoned on purpose: wrong continuations of what will be asked, fully trusted.
+"""A store that was poisoned on purpose: wrong continuations of what will be asked.
 
 Knows what a drafter keeps, and how it comes into the store. Does not know how drafts are cut.
 """
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from aded_edge import Llama
-from aded_edge.arrays import Int32Array
-from aded_edge.draft.calibration import CELLS, MOST_EXPECTED
+from aded_edge.arrays import Float32Array, Int32Array
+from aded_edge.draft.calibration import ACCEPTED, CELLS, EXPECTED
 from aded_edge.draft.drafter import AdaptiveDrafter
 from aded_edge.draft.spans import LENGTHS
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
@@ -50,7 +50,8 @@ def poisoned(
         tokens: tokens of each answer.
         seed: of the answers.
         store: a new file.
-        trusted: the calibration of the store says that every estimate came true.
+        trusted: the store also has a calibration that was earned by good drafts, as in a program
+            whose users asked for the same answers again and again.
 
     Returns:
         Figures ready for JSON: cost of a token relative to 1.0, of the first window and of the
@@ -61,18 +62,31 @@ def poisoned(
         prompts = [llama.tokenize(question(n).encode()) for n in range(answers)]
         truth = [_answer(llama, prompt, tokens, seed + n) for n, prompt in enumerate(prompts)]
         identity = model_fingerprint(llama), model_name(llama)
-        _poison(store, identity, prompts, truth, llama.n_vocab(), trusted)
+        n_vocab = llama.n_vocab()
+    counts = np.zeros((2, CELLS), np.float32)
+    if trusted:
+        with Llama(str(model), store=None, **settings) as llama:
+            for n in (*range(answers), *range(answers)):
+                _answer(llama, prompts[n], tokens, seed + n)
+            counts = _drafter(llama).calibration.counts[[EXPECTED, ACCEPTED]].copy()
+    _poison(store, identity, prompts, truth, n_vocab, counts)
     budget = ModelledBudget()
     with Llama(str(model), store=store, **settings) as llama:
+        assert len(_drafter(llama).matrix) > tokens, "the poison did not reach the drafter"
         assert llama._loop is not None
-        known = len(llama._loop.drafter.matrix)  # type: ignore[attr-defined]
-        assert known > answers, "the poison did not reach the drafter"
         llama._loop.budget = budget
         same = sum(
             _answer(llama, prompt, tokens, seed + n) == answer
             for n, (prompt, answer) in enumerate(zip(prompts, truth, strict=True))
         )
     return {"answers": answers, "same_answers": same, **_costs(budget.history)}
+
+
+def _drafter(llama: Llama) -> AdaptiveDrafter:
+    assert llama._loop is not None
+    drafter = llama._loop.drafter
+    assert isinstance(drafter, AdaptiveDrafter)
+    return drafter
 
 
 def _answer(llama: Llama, prompt: list[int], tokens: int, seed: int) -> list[int]:
@@ -88,7 +102,7 @@ def _poison(
     prompts: Sequence[list[int]],
     truth: Sequence[list[int]],
     n_vocab: int,
-    trusted: bool,
+    counts: Float32Array,
 ) -> None:
     drafter = AdaptiveDrafter()
     for prompt, answer in zip(prompts, truth, strict=True):
@@ -99,10 +113,7 @@ def _poison(
                 context = text[max(place - LENGTHS[0], 0) : place]
                 piece = np.concatenate((context, _wrong(text, place, n_vocab)))
                 drafter.read(piece, len(context))
-    learned = drafter.everything()
-    if trusted:
-        full = np.full(CELLS, MOST_EXPECTED, np.float32)
-        learned = learned._replace(expected=full, accepted=full)
+    learned = drafter.everything()._replace(expected=counts[0], accepted=counts[1])
     with Store.open(store) as opened:
         opened.model(*identity).add(part_from_learned(learned))
 
