@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from aded_edge import Llama
-from aded_edge.arrays import Float32Array, Int32Array
-from aded_edge.draft.calibration import ACCEPTED, CELLS, EXPECTED
+from aded_edge.arrays import Int32Array
+from aded_edge.draft.calibration import CELLS, MOST_EXPECTED
 from aded_edge.draft.drafter import AdaptiveDrafter
 from aded_edge.draft.spans import LENGTHS
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
@@ -32,10 +32,12 @@ OFTEN = 8
 WINDOW = 128
 """Tokens of a window in which the cost must be level in the end."""
 
-MOST_COST = 1.03
-"""Cost of a token after the poisoning, relative to plain decoding."""
+MOST_COST = {False: 1.03, True: 1.06}
+"""Cost of a token after the poisoning, relative to plain decoding; True: the calibration is forged.
 
-LEVEL = 1.005
+Then the loss budget is the only bound: it adds 5 % of a plain step with each plain step."""
+
+LEVEL = 1.006
 """A window whose tokens cost at most this is level."""
 
 
@@ -50,8 +52,8 @@ def poisoned(
         tokens: tokens of each answer.
         seed: of the answers.
         store: a new file.
-        trusted: the store also has a calibration that was earned by good drafts, as in a program
-            whose users asked for the same answers again and again.
+        trusted: the calibration is forged, too: it says that every estimate came true, of every
+            kind, in numbers that no use of the program reaches.
 
     Returns:
         Figures ready for JSON: cost of a token relative to 1.0, of the first window and of the
@@ -62,31 +64,18 @@ def poisoned(
         prompts = [llama.tokenize(question(n).encode()) for n in range(answers)]
         truth = [_answer(llama, prompt, tokens, seed + n) for n, prompt in enumerate(prompts)]
         identity = model_fingerprint(llama), model_name(llama)
-        n_vocab = llama.n_vocab()
-    counts = np.zeros((2, CELLS), np.float32)
-    if trusted:
-        with Llama(str(model), store=None, **settings) as llama:
-            for n in (*range(answers), *range(answers)):
-                _answer(llama, prompts[n], tokens, seed + n)
-            counts = _drafter(llama).calibration.counts[[EXPECTED, ACCEPTED]].copy()
-    _poison(store, identity, prompts, truth, n_vocab, counts)
+        _poison(store, identity, prompts, truth, llama.n_vocab(), trusted)
     budget = ModelledBudget()
     with Llama(str(model), store=store, **settings) as llama:
-        assert len(_drafter(llama).matrix) > tokens, "the poison did not reach the drafter"
         assert llama._loop is not None
+        known = len(llama._loop.drafter.matrix)  # type: ignore[attr-defined]
+        assert known > answers, "the poison did not reach the drafter"
         llama._loop.budget = budget
         same = sum(
             _answer(llama, prompt, tokens, seed + n) == answer
             for n, (prompt, answer) in enumerate(zip(prompts, truth, strict=True))
         )
     return {"answers": answers, "same_answers": same, **_costs(budget.history)}
-
-
-def _drafter(llama: Llama) -> AdaptiveDrafter:
-    assert llama._loop is not None
-    drafter = llama._loop.drafter
-    assert isinstance(drafter, AdaptiveDrafter)
-    return drafter
 
 
 def _answer(llama: Llama, prompt: list[int], tokens: int, seed: int) -> list[int]:
@@ -102,7 +91,7 @@ def _poison(
     prompts: Sequence[list[int]],
     truth: Sequence[list[int]],
     n_vocab: int,
-    counts: Float32Array,
+    trusted: bool,
 ) -> None:
     drafter = AdaptiveDrafter()
     for prompt, answer in zip(prompts, truth, strict=True):
@@ -113,7 +102,10 @@ def _poison(
                 context = text[max(place - LENGTHS[0], 0) : place]
                 piece = np.concatenate((context, _wrong(text, place, n_vocab)))
                 drafter.read(piece, len(context))
-    learned = drafter.everything()._replace(expected=counts[0], accepted=counts[1])
+    learned = drafter.everything()
+    if trusted:
+        full = np.full(CELLS, MOST_EXPECTED, np.float32)
+        learned = learned._replace(expected=full, accepted=full)
     with Store.open(store) as opened:
         opened.model(*identity).add(part_from_learned(learned))
 
@@ -130,7 +122,7 @@ def _costs(history: Sequence[tuple[float, int]]) -> dict[str, Any]:
     )
     starts = range(0, len(costs) - WINDOW + 1, WINDOW)
     windows = [float(costs[at : at + WINDOW].mean()) for at in starts]
-    loud = [n for n, cost in enumerate(windows) if cost > LEVEL]
+    loud = [n for n, cost in enumerate(windows) if cost > LEVEL]  # probes cost less than that
     drafts = sum(cost > 1.0 for cost, _ in history)
     return {
         "tokens": len(costs),
@@ -138,5 +130,6 @@ def _costs(history: Sequence[tuple[float, int]]) -> dict[str, Any]:
         "cost": round(float(costs.mean()), 4),
         "windows": [round(cost, 4) for cost in windows],
         "worst_window": round(max(windows), 4),
+        "last_window": round(windows[-1], 4),
         "level_after": WINDOW * (loud[-1] + 1) if loud else 0,
     }
