@@ -8,6 +8,7 @@ Knows bytes and stop strings. Does not know tokens, nor how they are generated.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Sequence
 
 _FIRST_BYTES = ((2, 0b1100_0000), (3, 0b1110_0000), (4, 0b1111_0000))
@@ -81,7 +82,12 @@ class AnswerText:
             yield chunk.decode()
 
     def rest(self) -> Iterator[str]:
-        """Yield the text that was not streamed when the answer ended, one token at a time."""
+        """Yield the text that was not streamed when the answer ended, one token at a time.
+
+        A character that is split between tokens comes with the last of them. (llama_cpp loses it
+        here, but not where the answer is not streamed.)
+        """
+        decode = codecs.getincrementaldecoder("utf-8")(errors="ignore").decode
         joined = b"".join(self._unsent)
         places = [joined.index(stop) for stop in self._stops if stop in joined]
         end = min(places, default=len(joined))
@@ -89,9 +95,9 @@ class AnswerText:
         for piece in self._unsent:
             place += len(piece)
             if place >= end:
-                yield piece[: len(piece) - (place - end)].decode(errors="ignore")
+                yield decode(piece[: len(piece) - (place - end)])
                 return
-            yield piece.decode(errors="ignore")
+            yield decode(piece)
 
     def _search(self) -> None:
         """Look for stop strings in what is new, and in as much before it as one can overlap."""
