@@ -1,13 +1,15 @@
 """The text of an answer, assembled at a constant cost per token.
 
 `llama_cpp.Llama` detokenizes the whole answer after every token, so a token costs more the longer
-the answer is. `AnswerText` looks at new bytes only, and gives the same text and chunks.
+the answer is. `AnswerText` looks at new bytes only, and gives the same text and chunks, except that
+nothing is lost at the end of a stream (see `rest`).
 
 Knows bytes and stop strings. Does not know tokens, nor how they are generated.
 """
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Sequence
 
 _FIRST_BYTES = ((2, 0b1100_0000), (3, 0b1110_0000), (4, 0b1111_0000))
@@ -38,6 +40,7 @@ class AnswerText:
         self._searched = 0  # up to here there is no stop string
         self._waiting = 0  # tokens to wait for until a split character is complete
         self._unsent: list[bytes] = []  # the pieces that were not streamed yet
+        self._sent = 0  # bytes that were
 
     def __bytes__(self) -> bytes:
         """Return the answer, up to a stop string."""
@@ -78,20 +81,25 @@ class AnswerText:
             if room < 0:
                 return
             del self._unsent[:count]
+            self._sent += len(chunk)
             yield chunk.decode()
 
     def rest(self) -> Iterator[str]:
-        """Yield the text that was not streamed when the answer ended, one token at a time."""
-        joined = b"".join(self._unsent)
-        places = [joined.index(stop) for stop in self._stops if stop in joined]
-        end = min(places, default=len(joined))
+        """Yield the text that was not streamed when the answer ended, one token at a time.
+
+        A character that is split between tokens comes with the last of them, so the streamed text
+        is the text of the answer. llama_cpp loses such a character here, but not where the answer
+        is not streamed.
+        """
+        decode = codecs.getincrementaldecoder("utf-8")(errors="ignore").decode
+        end = len(self._text) - self._sent  # without a stop string
         place = 0
         for piece in self._unsent:
             place += len(piece)
             if place >= end:
-                yield piece[: len(piece) - (place - end)].decode(errors="ignore")
+                yield decode(piece[: len(piece) - (place - end)])
                 return
-            yield piece.decode(errors="ignore")
+            yield decode(piece)
 
     def _search(self) -> None:
         """Look for stop strings in what is new, and in as much before it as one can overlap."""

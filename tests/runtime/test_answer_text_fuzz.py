@@ -21,6 +21,7 @@ def pieces_of(data, cuts):
 @example("🙂".encode(), [1, 2, 3])
 @example(b"\xf0\x9f\x99", [1])
 @example(b"\xc3", [])
+@example(b"\x00\xf0\x90\x80\x80\x00", [2])
 def test_any_bytes_in_any_pieces_are_streamed_once(data, cuts):
     text, said = AnswerText([]), ""
     for piece in pieces_of(data, cuts):
@@ -28,13 +29,7 @@ def test_any_bytes_in_any_pieces_are_streamed_once(data, cuts):
             said += "".join(text.chunks())
     said += "".join(text.rest())
     assert bytes(text) == data
-    try:
-        whole = data.decode()
-    except UnicodeDecodeError:
-        return
-    # As in llama_cpp, a character whose tokens come with the end of the answer may be left out.
-    left = iter(whole)
-    assert all(character in left for character in said)
+    assert said == data.decode("utf-8", errors="ignore")  # as an answer that is not streamed
 
 
 @given(st.text(max_size=30), st.lists(st.integers(0, 99), max_size=12), st.text(min_size=1))

@@ -39,6 +39,16 @@ def answered(complete, llama, tokens, **arguments):
     return chunks
 
 
+def spoken(chunks):
+    return "".join(chunk["choices"][0]["text"] for chunk in chunks)
+
+
+def without_text(chunks):
+    return [
+        {**chunk, "choices": [{**chunk["choices"][0], "text": None}]} for chunk in chunks
+    ]
+
+
 usual = {"model": None, "seed": 1, "temperature": 0.0, "stopping_criteria": None}
 texts = st.lists(st.sampled_from(["a", "b", "ab", " ", "é", "你", "🦊", "\n"]), max_size=12).map(
     lambda parts: "".join(parts).encode()
@@ -60,7 +70,21 @@ def test_it_is_llama_cpps_to_the_byte(tiny, tokens, stop, most, stream):
     arguments = {**usual, "stop": stop, "max_tokens": most, "stream": stream}
     ours = answered(Llama._create_completion, tiny, [*tokens, EOS], **arguments)
     theirs = answered(llama_cpp.Llama._create_completion, tiny, [*tokens, EOS], **arguments)
+    if stream and spoken(ours) != spoken(theirs):
+        # The end of a stream is not that of the answer in llama_cpp: it loses a character that is
+        # split between the last tokens. Then its own answer in one piece counts.
+        arguments["stream"] = False
+        whole = answered(llama_cpp.Llama._create_completion, tiny, [*tokens, EOS], **arguments)
+        assert spoken(ours) == spoken(whole)
+        assert without_text(ours) == without_text(theirs)
+        return
     assert ours == theirs
+
+
+def test_a_character_at_the_end_of_a_stream_is_not_lost(tiny):
+    arguments = {**usual, "stop": ["🦊a"], "max_tokens": -1, "stream": True}
+    tokens = [*tokens_of("ab🦊".encode()), EOS]
+    assert spoken(answered(Llama._create_completion, tiny, tokens, **arguments)) == "ab🦊"
 
 
 @pytest.mark.parametrize("stop", [None, "a", ["a", "b"]])

@@ -80,7 +80,7 @@ def _run(model: Path, folder: Path, options: Any) -> tuple[dict[str, Any], list[
                 figures[name] = runs.real(model, steps, seed, store, bar.update)
         violations += track.violations(name, figures[name], not options["untimed"])
     if options["poison_answers"]:
-        for name, trusted in (("poisoned", False), ("poisoned and trusted", True)):
+        for name, trusted in (("poisoned", False), ("poisoned, forged", True)):
             figures[name] = about = poison.poisoned(
                 model,
                 options["poison_answers"],
@@ -89,9 +89,9 @@ def _run(model: Path, folder: Path, options: Any) -> tuple[dict[str, Any], list[
                 folder / f"{name}.db",
                 trusted,
             )
-            if about["cost"] > poison.MOST_COST:
+            if about["cost"] > poison.MOST_COST[trusted]:
                 violations.append(f"{name}: a token costs {about['cost']}")
-            if about["level_after"] >= about["tokens"]:
+            if not trusted and about["last_window"] > poison.LEVEL:
                 violations.append(f"{name}: not forgotten after {about['tokens']} tokens")
     return figures, violations
 

@@ -1,4 +1,4 @@
-"""A store that was poisoned on purpose: wrong continuations of what will be asked, fully trusted.
+"""A store that was poisoned on purpose: wrong continuations of what will be asked.
 
 Knows what a drafter keeps, and how it comes into the store. Does not know how drafts are cut.
 """
@@ -16,7 +16,7 @@ from aded_edge import Llama
 from aded_edge.arrays import Int32Array
 from aded_edge.draft.calibration import CELLS, MOST_EXPECTED
 from aded_edge.draft.drafter import AdaptiveDrafter
-from aded_edge.draft.estimate import CONTEXT
+from aded_edge.draft.spans import LENGTHS
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
 from aded_edge.runtime.persistence import part_from_learned
 from aded_edge.store import Store
@@ -32,10 +32,12 @@ OFTEN = 8
 WINDOW = 128
 """Tokens of a window in which the cost must be level in the end."""
 
-MOST_COST = 1.03
-"""Cost of a token after the poisoning, relative to plain decoding."""
+MOST_COST = {False: 1.03, True: 1.06}
+"""Cost of a token after the poisoning, relative to plain decoding; True: the calibration is forged.
 
-LEVEL = 1.005
+Then the loss budget is the only bound: it adds 5 % of a plain step with each plain step."""
+
+LEVEL = 1.006
 """A window whose tokens cost at most this is level."""
 
 
@@ -50,7 +52,8 @@ def poisoned(
         tokens: tokens of each answer.
         seed: of the answers.
         store: a new file.
-        trusted: the calibration of the store says that every estimate came true.
+        trusted: the calibration is forged, too: it says that every estimate came true, of every
+            kind, in numbers that no use of the program reaches.
 
     Returns:
         Figures ready for JSON: cost of a token relative to 1.0, of the first window and of the
@@ -59,7 +62,7 @@ def poisoned(
     settings = {**SETTINGS, "seed": seed}
     with Llama(str(model), drafting="off", store=None, **settings) as llama:
         prompts = [llama.tokenize(question(n).encode()) for n in range(answers)]
-        truth = [_answer(llama, prompt, tokens) for prompt in prompts]
+        truth = [_answer(llama, prompt, tokens, seed + n) for n, prompt in enumerate(prompts)]
         identity = model_fingerprint(llama), model_name(llama)
         _poison(store, identity, prompts, truth, llama.n_vocab(), trusted)
     budget = ModelledBudget()
@@ -69,15 +72,15 @@ def poisoned(
         assert known > answers, "the poison did not reach the drafter"
         llama._loop.budget = budget
         same = sum(
-            _answer(llama, prompt, tokens) == answer
-            for prompt, answer in zip(prompts, truth, strict=True)
+            _answer(llama, prompt, tokens, seed + n) == answer
+            for n, (prompt, answer) in enumerate(zip(prompts, truth, strict=True))
         )
     return {"answers": answers, "same_answers": same, **_costs(budget.history)}
 
 
-def _answer(llama: Llama, prompt: list[int], tokens: int) -> list[int]:
+def _answer(llama: Llama, prompt: list[int], tokens: int, seed: int) -> list[int]:
     # From the whole distribution: what a model repeats, drafts would win, and hide what they lose.
-    llama.set_seed(1)
+    llama.set_seed(seed)
     stream = llama.generate(prompt, temp=1.0, top_k=0, top_p=1.0, min_p=0.0)
     return list(islice(stream, tokens))
 
@@ -95,7 +98,8 @@ def _poison(
         text = np.asarray([*prompt, *answer], np.int32)
         for _ in range(OFTEN):
             for place in range(len(prompt), len(text)):
-                context = text[max(place - CONTEXT, 0) : place]
+                # A longer context would hold right continuations for the spans.
+                context = text[max(place - LENGTHS[0], 0) : place]
                 piece = np.concatenate((context, _wrong(text, place, n_vocab)))
                 drafter.read(piece, len(context))
     learned = drafter.everything()
@@ -118,7 +122,7 @@ def _costs(history: Sequence[tuple[float, int]]) -> dict[str, Any]:
     )
     starts = range(0, len(costs) - WINDOW + 1, WINDOW)
     windows = [float(costs[at : at + WINDOW].mean()) for at in starts]
-    loud = [n for n, cost in enumerate(windows) if cost > LEVEL]
+    loud = [n for n, cost in enumerate(windows) if cost > LEVEL]  # probes cost less than that
     drafts = sum(cost > 1.0 for cost, _ in history)
     return {
         "tokens": len(costs),
@@ -126,5 +130,6 @@ def _costs(history: Sequence[tuple[float, int]]) -> dict[str, Any]:
         "cost": round(float(costs.mean()), 4),
         "windows": [round(cost, 4) for cost in windows],
         "worst_window": round(max(windows), 4),
+        "last_window": round(windows[-1], 4),
         "level_after": WINDOW * (loud[-1] + 1) if loud else 0,
     }
