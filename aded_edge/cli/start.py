@@ -40,6 +40,11 @@ def _run(module: str, command: str, arguments: Sequence[str] | None) -> int:
         pass
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
+    except RuntimeError:
+        if os.path.expanduser("~") != "~":
+            raise
+        print("aded-edge: this user has no home folder; set HOME to a folder", file=sys.stderr)
+        status = 1
     _flush()
     return signals.status(status)
 

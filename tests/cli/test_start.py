@@ -87,6 +87,16 @@ def test_a_file_in_the_place_of_a_folder(folder, command, home, tiny_path, tmp_p
         assert folder != "XDG_CACHE_HOME"  # nothing depends on it
 
 
+def test_a_user_without_a_home_is_told_in_one_line(home):
+    code = "import pwd; pwd.getpwuid = {}.__getitem__\n"  # no entry in the list of users either
+    code += "from aded_edge.cli.start import main; main(['history', 'list'])"
+    without = {k: v for k, v in home.items() if k != "HOME" and not k.startswith("XDG_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=without, capture_output=True, text=True, check=False
+    )
+    one_line(done, "aded-edge: ", "HOME")
+
+
 @pytest.mark.parametrize("kind", TEMPLATES)
 def test_a_chat_template_that_fails_is_one_line(kind, home, tmp_path):
     model = tmp_path / "bad.gguf"
