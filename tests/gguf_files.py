@@ -35,8 +35,8 @@ def write_tiny(path, width=64, layers=2, context=2048, name="tiny"):
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     rng = np.random.default_rng(0)
-    for name, shape in _shapes(width, layers).items():
-        writer.add_tensor(f"{name}.weight", _weights(rng, name, shape))
+    for tensor, shape in _shapes(width, layers).items():
+        writer.add_tensor(f"{tensor}.weight", _weights(rng, tensor, shape))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -2,8 +2,8 @@
 
 A line stays a line. Headings, code, tables, bold text and italics are drawn without their marks;
 everything else is drawn as it was written: lists with their marks and numbers, quotes, rules, tags,
-entities, links, backslashes. Rich's own Markdown follows CommonMark, which leaves out tags, entities, link
-targets, backslashes and cells, and joins lines.
+entities, links, backslashes. Rich's own Markdown follows CommonMark, which leaves out tags,
+entities, link targets, backslashes and cells, and joins lines.
 
 Knows Markdown and rich's renderables. Does not know when a line is drawn, nor the window.
 """
