@@ -47,8 +47,8 @@ def write_tiny(
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     rng = np.random.default_rng(seed)
-    for name, shape in _shapes(width, layers, len(tokens)).items():
-        writer.add_tensor(f"{name}.weight", _weights(rng, name, shape))
+    for tensor, shape in _shapes(width, layers, len(tokens)).items():
+        writer.add_tensor(f"{tensor}.weight", _weights(rng, tensor, shape))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

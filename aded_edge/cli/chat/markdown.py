@@ -1,9 +1,9 @@
 """Markdown drawn line by line, so that every character of an answer is on the screen.
 
-A line stays a line. Headings, code, tables, bold text and italics are drawn without their marks; everything
-else is drawn as it was written: lists with their marks and numbers, quotes, rules, tags, entities,
-links, backslashes. Rich's own Markdown follows CommonMark, which leaves out tags, entities, link
-targets, backslashes and cells, and joins lines.
+A line stays a line. Headings, code, tables, bold text and italics are drawn without their marks;
+everything else is drawn as it was written: lists with their marks and numbers, quotes, rules, tags,
+entities, links, backslashes. Rich's own Markdown follows CommonMark, which leaves out tags,
+entities, link targets, backslashes and cells, and joins lines.
 
 Knows Markdown and rich's renderables. Does not know when a line is drawn, nor the window.
 """
@@ -36,6 +36,9 @@ _DELIMITERS = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*")
 _CELL = re.compile(r"(?<!\\)\|")
 _LEAST = 6
 """Columns of the window that a column of a table needs at least, its frame included."""
+
+_SEEN = 100
+"""Rows of a growing table that are drawn, so that a redraw of a long one costs no more."""
 
 
 class _Rows:
@@ -95,12 +98,16 @@ class Markdown:
         if self._code is not None:
             return [self._code.plain(line)]
         if "|" in line and len(self._held) > 1:
-            return [_Rows([*self._held, line])]
-        held: list[RenderableType] = [_Rows(self._held)] if len(self._held) > 1 else []
+            return [_Rows([*self._newest(), line])]
+        held: list[RenderableType] = [_Rows(self._newest())] if len(self._held) > 1 else []
         held = held or [_line(one) for one in self._held]
         last = _line(line)
         unsure = bool(held) or "|" in line or _UNDECIDED.fullmatch(line)
         return [*held, replace(last, settled=last.settled and not unsure)]
+
+    def _newest(self) -> list[str]:
+        """The head of the table that grows, and as many of its last rows as are seen."""
+        return [*self._held[:2], *self._held[2:][-_SEEN:]]
 
     def _line(self, line: str, begun: bool) -> list[RenderableType]:
         if self._code is not None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from aded_edge.cli.chat import output
 from aded_edge.cli.chat.inline import inline
-from aded_edge.cli.chat.markdown import draw
+from aded_edge.cli.chat.markdown import Markdown, draw
 from aded_edge.cli.chat.output import MarkdownPrinter
 
 LITERAL = (
@@ -152,3 +152,16 @@ def test_only_what_is_marked_is_bold():
     assert rows[0].startswith("plain ")
     assert "\x1b[1mthick" in rows[0]
     assert rows[1] == "\x1b[1m- \x1b[0mitem"
+
+
+def test_a_long_table_grows_at_a_steady_cost_and_is_whole_in_the_end():
+    console = Console(file=io.StringIO(), width=40)
+    markdown = Markdown()
+    markdown.take(["| a | b |", "|---|---|", *(f"| row {n} | x |" for n in range(500))])
+    growing = console.render_lines(markdown.growing("| last | y |")[0], pad=False)
+    shown = ["".join(part.text for part in row) for row in growing]
+    assert len(shown) < 120
+    assert "row 499" in shown[-2]
+    console.print(*markdown.rest())
+    text = console.file.getvalue()
+    assert all(f"row {n} " in text for n in range(500))
