@@ -142,7 +142,9 @@ def test_parts_of_another_file_are_not_folded(store: Store, path: Path) -> None:
     assert model.replace(ids_now, joined(parts)) is not None
 
 
-@pytest.mark.parametrize("removal", ["the folder is removed", "log and index are removed"])
+# Not the log: processes that write at the very moment at which it is removed do not see each
+# other's locks, and SQLite cannot exclude damage then.
+@pytest.mark.parametrize("removal", ["the folder is removed", "all files are removed"])
 def test_several_processes_notice_it(path: Path, removal: str) -> None:
     Store.open(path).close()
     talking = [start("talk", path, number) for number in range(3)]
