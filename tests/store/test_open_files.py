@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -139,6 +140,36 @@ def test_parts_of_another_file_are_not_folded(store: Store, path: Path) -> None:
     parts, ids_now = model.load()
     assert numbers(parts) == [3, 4]
     assert model.replace(ids_now, joined(parts)) is not None
+
+
+# Not the log: processes that write at the very moment at which it is removed do not see each
+# other's locks, and SQLite cannot exclude damage then.
+@pytest.mark.parametrize("removal", ["the folder is removed", "all files are removed"])
+def test_several_processes_notice_it(path: Path, removal: str) -> None:
+    Store.open(path).close()
+    talking = [start("talk", path, number) for number in range(3)]
+    for _ in range(2):
+        for process in talking:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "NOTHING\n"
+        with contextlib.suppress(FileNotFoundError):  # not made anew yet
+            REMOVALS[removal](path)
+    lines = []
+    for process in talking:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()
+        # Not communicate(): it ignores the lines that readline() has already buffered.
+        lines.append(process.stdout.read().split())
+        assert process.wait(120) == 0
+        process.stdout.close()
+    with Store.open(path) as store:
+        for number, more in enumerate(lines):
+            found = store.conversations.by_uid(f"{number:032x}")
+            assert found is not None
+            kept = [m.content for m in store.conversations.messages(found)][::2]
+            assert kept == [f"q{2 * n}" for n in range(len(more) + 2)]
+        assert store._file.db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_a_store_opened_beside_a_removed_log_is_sound(window: Window, path: Path) -> None:

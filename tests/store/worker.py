@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+import threading
+import time
 from pathlib import Path
 
-from aded_edge.store import Store
+from aded_edge.store import Conversation, Message, Store
 from tests.store.samples import joined, ledger, numbers
 
 PADDING = 4000
@@ -48,6 +50,23 @@ def compact(path: Path, count: int) -> None:
                 print(len(ids), flush=True)
 
 
+def talk(path: Path, number: int) -> None:
+    """Say something in a conversation of its own until standard input ends, then once more."""
+    with Store.open(path) as store:
+        copy = store.begin(Conversation(0, f"{number:032x}", "", "m"))
+        said: list[Message] = []
+        ends = threading.Event()
+        threading.Thread(target=lambda: (sys.stdin.read(), ends.set()), daemon=True).start()
+        while True:
+            last = ends.is_set()
+            said += [Message("user", f"q{len(said)}"), Message("assistant", "a")]
+            written = copy.write(copy.conversation, said)
+            print(written.elsewhere.name, flush=True)
+            if last:
+                return
+            time.sleep(0.002)
+
+
 def hold(path: Path, statement: str) -> None:
     """Execute a statement and hold its lock until standard input ends."""
     connection = sqlite3.connect(path, isolation_level=None)
@@ -63,6 +82,8 @@ if __name__ == "__main__":
         append(Path(path), int(rest[0]), int(rest[1]))
     elif what == "churn":
         churn(Path(path), int(rest[0]))
+    elif what == "talk":
+        talk(Path(path), int(rest[0]))
     elif what == "compact":
         compact(Path(path), int(rest[0]))
     else:
