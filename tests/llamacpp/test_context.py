@@ -22,7 +22,7 @@ def logits_behind(llama, tokens):
 def test_a_context_that_was_opened_again_gives_the_same_logits(llama):
     before = logits_behind(llama, [1, 70, 80])
     reopen(llama, n_seq_max=4, kv_unified=True, n_ctx=512)
-    assert llama.n_ctx() == 512
+    assert llama._ctx.n_ctx() == 512
     np.testing.assert_allclose(logits_behind(llama, [1, 70, 80]), before, atol=1e-4)
 
 

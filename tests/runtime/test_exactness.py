@@ -256,7 +256,7 @@ def widths_of(llama):
 
 
 def test_only_proved_widths_are_evaluated(load, truth, monkeypatch):
-    monkeypatch.setattr("aded_edge.runtime.llama.load_or_prove", lambda *_: (3, 8))
+    monkeypatch.setattr("aded_edge.runtime.building.load_or_prove", lambda *_: (3, 8))
     llama = load(exact=True)
     budget = llama._loop.budget
     budget.observe = lambda *_: None
@@ -293,7 +293,7 @@ def test_exact_answers_are_those_of_llama_cpp(
 
 
 def test_where_nothing_is_proved_it_decodes_plainly_and_says_so(load_tiny, tiny_truth, monkeypatch):
-    monkeypatch.setattr("aded_edge.runtime.llama.load_or_prove", lambda *_: ())
+    monkeypatch.setattr("aded_edge.runtime.building.load_or_prove", lambda *_: ())
     llama = load_tiny(exact=True)
     assert take(llama, ASKED, 30) == tiny_truth(ASKED, 30)
     assert "no batch width gives the bits" in llama.stats.plain_because

@@ -175,7 +175,7 @@ def test_anything_in_any_order(tiny_settings, drafting):
             llama._loop.budget = FixedBudget(NODES)
         machine = type("Machine", (KVMachine,), {"llama": llama, "fresh": fresh})
         machine.TestCase.settings = settings(
-            max_examples=int(os.environ.get("ADED_MACHINE_EXAMPLES", "12")),
+            max_examples=int(os.environ.get("ADED_MACHINE_EXAMPLES", "25")),
             stateful_step_count=30,
             deadline=None,
             derandomize="ADED_MACHINE_EXAMPLES" not in os.environ,

@@ -66,7 +66,7 @@ def opened_with(monkeypatch):
         opened_with.append((conditions["n_threads"], conditions["n_threads_batch"]))
         return CostCurve(dict.fromkeys((1, 2, 4), 1.0))
 
-    monkeypatch.setattr("aded_edge.runtime.llama.load_or_measure", look_up)
+    monkeypatch.setattr("aded_edge.runtime.building.load_or_measure", look_up)
     return opened_with
 
 
