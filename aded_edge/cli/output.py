@@ -1,6 +1,6 @@
 """Consoles and tables for stdout, dim lines and the log for stderr.
 
-Knows terminals. Does not know what is printed.
+Knows terminals, and what several commands say of a deletion. Does not know what else is printed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,16 @@ from contextlib import contextmanager
 import click
 from rich.console import Console
 from rich.table import Table
+
+MERGED = (
+    "some of what the matrix learned from it is merged with other conversations: "
+    "aded-edge forget deletes all that was learned"
+)
+
+REMNANTS = (
+    "another program is using the store, whose file or log may still hold it: close that program, "
+    "and then run aded-edge history delete, without a number"
+)
 
 
 def console() -> Console:

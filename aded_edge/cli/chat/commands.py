@@ -21,7 +21,7 @@ from aded_edge.decode.stats import Stats
 from aded_edge.errors import ConfigError, did_you_mean
 from aded_edge.store import Message
 
-from ..output import dim
+from ..output import MERGED, REMNANTS, dim
 from .output import speedup
 
 if TYPE_CHECKING:
@@ -163,8 +163,12 @@ def _memories(repl: Repl, argument: str) -> None:
 
 
 def _forget(repl: Repl, argument: str) -> None:
-    repl.assistant.forget(_number(_needed(argument, "/forget N, as /memories counts")))
-    dim("forgotten")
+    left = repl.assistant.forget(_number(_needed(argument, "/forget N, as /memories counts")))
+    dim("forgotten; earlier answers may repeat it: /search finds them")
+    if left.merged:
+        dim(MERGED)
+    if left.remnants:
+        dim(REMNANTS)
 
 
 def _stats(repl: Repl, _: str) -> None:
