@@ -24,7 +24,15 @@ from aded_edge.llamacpp.prompt import Prompter
 from aded_edge.runtime.access import Access, alone, streaming
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import StoreChoice, check_store
-from aded_edge.store import Conversation, Hit, Memory, Message, WorkingCopy, default_store_path
+from aded_edge.store import (
+    Conversation,
+    Deleted,
+    Hit,
+    Memory,
+    Message,
+    WorkingCopy,
+    default_store_path,
+)
 
 from .attachments import Attachments, attached_to
 from .keeping import Keeping
@@ -269,8 +277,11 @@ class Assistant:
         self._keeping.writable().memories.add(text)
 
     @alone
-    def forget(self, number: int) -> None:
+    def forget(self, number: int) -> Deleted:
         """Delete a memory, also from what the model was given earlier.
+
+        Returns:
+            What is left of it; answers may repeat it as well.
 
         Raises:
             ConfigError: there is no such memory, or no store.
@@ -278,12 +289,13 @@ class Assistant:
         """
         self._stop()
         self._write_rest()
-        self._keeping.forget_memory(number, self.llama)
+        deleted = self._keeping.forget_memory(number, self.llama)
         # The summary may hold it; the model writes a new one when the context is full again.
         self.conversation = replace(self.conversation, summary="", summarized=0)
         self._window.standing = [m for m in self._window.standing if not _is_memory(m, number)]
         self.used = [item for item in self.used if not _is_memory(item, number)]
         self.messages = self._keeping.reread(self.conversation, self.messages)
+        return deleted
 
     def memories(self) -> list[Memory]:
         """All memories, oldest first."""

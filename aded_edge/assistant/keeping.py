@@ -20,6 +20,7 @@ from aded_edge.errors import ConfigError
 from aded_edge.runtime.llama import Llama
 from aded_edge.store import (
     Conversation,
+    Deleted,
     Elsewhere,
     Message,
     Store,
@@ -203,18 +204,20 @@ class Keeping:
         if self.attempt(copy.exists) is False:
             self._states.remove(conversation.uid)
 
-    def forget_memory(self, number: int, llama: Llama) -> None:
+    def forget_memory(self, number: int, llama: Llama) -> Deleted:
         """Delete a memory wherever its text is: the store, all KV states and the model's context.
 
         Raises:
             ConfigError: there is no such memory, or the store must not be written.
             StoreError: the store cannot be written.
         """
-        if not self.writable().memories.remove(number):
+        deleted = self.writable().memories.remove(number)
+        if deleted is None:
             raise ConfigError(f"there is no memory {number}; /memories lists them")
         self._states.clear()
         llama.reset()
         self._kv_is_current = False
+        return deleted
 
     def reread(self, conversation: Conversation, messages: list[Message]) -> list[Message]:
         """The messages of the running conversation as the store has them now, if it has them all.

@@ -19,16 +19,10 @@ from aded_edge.shown import local, one_line, visible
 from aded_edge.store import Conversation, Deleted, Message, Store, default_store_path
 
 from .options import JSON, STORE, FilePath, Group
-from .output import agreed, console, data, plain_table, print_json, say
+from .output import MERGED, REMNANTS, agreed, console, data, plain_table, print_json, say
 
 NUMBER = click.IntRange(1, 2**63 - 1)
 """The number of a conversation; SQLite counts no further."""
-
-
-REMNANTS = (
-    "another program is using the store, whose file or log may still hold it: close that program, "
-    "and then run aded-edge history delete, without a number"
-)
 
 
 @contextmanager
@@ -214,10 +208,7 @@ def _what_is_left(
             f"them: aded-edge history show or delete {numbers}"
         )
     if deleted.merged:
-        yield (
-            "some of what the matrix learned from it is merged with other conversations: "
-            "aded-edge forget deletes all that was learned"
-        )
+        yield MERGED
     if not files_gone:
         yield f"a file could not be deleted: delete {states.folder} and {typed} by hand"
     if deleted.remnants:

@@ -3,7 +3,7 @@
 Texts for people have their control characters written out. JSON has them as escapes of JSON. Data
 (an answer, an export) is written unchanged into a pipe or a file, and made harmless on a terminal.
 
-Knows terminals. Does not know what is printed.
+Knows terminals, and what several commands say of a deletion. Does not know what else is printed.
 """
 
 from __future__ import annotations
@@ -29,6 +29,16 @@ class _Console(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """Every string that is printed, also one in a table, is made a Text here."""
         return super().render_str(visible(text), **options)
+
+MERGED = (
+    "some of what the matrix learned from it is merged with other conversations: "
+    "aded-edge forget deletes all that was learned"
+)
+
+REMNANTS = (
+    "another program is using the store, whose file or log may still hold it: close that program, "
+    "and then run aded-edge history delete, without a number"
+)
 
 
 def console() -> Console:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import forgetting
 from .database import StoreFile
+from .forgetting import Deleted, clear
 from .full_text import any_of
 from .messages import storable
 from .word_index import fill, rarest
@@ -49,28 +49,28 @@ class Memories:
             fill(conn, "memories", "text")
             return Memory(*conn.execute(f"{_MEMORIES} WHERE text = ?", (text,)).fetchone())
 
-    def remove(self, number: int) -> bool:
+    def remove(self, number: int) -> Deleted | None:
         """Delete a memory, also from the messages in which a model was given it.
 
         The same words in what the user typed stay: they belong to the conversation.
 
         Returns:
-            False if there is no memory with this number.
+            What is left of it, and the conversations since it was added. None if there is no memory
+            with this number.
         """
         with self._file.writing() as conn:
             row = conn.execute(_GIVEN, (number,)).fetchone()
-            if row is not None:
-                # It may have been part of every context since it was added. So summaries written
-                # since, and what the matrix learned since, may hold it.
-                since = conn.execute(_SINCE, (number,)).fetchall()
-                forgetting.clear(conn, {id for (id,) in since})
-                conn.execute("DELETE FROM memories WHERE id = ?", (number,))
-                conn.execute(_UNGIVE, (*row, *row))
-                # FTS5 keeps deleted words in its index until the index's segments are merged.
-                conn.execute("INSERT INTO memories_fts(memories_fts) VALUES ('optimize')")
-        if row is not None:
-            self._file.scrub()
-        return row is not None
+            if row is None:
+                return None
+            # It may have been part of every context since it was added. So summaries written since,
+            # and what the matrix learned since, may hold it.
+            since = conn.execute(_SINCE, (number,)).fetchall()
+            given = clear(conn, {id for (id,) in since})
+            conn.execute("DELETE FROM memories WHERE id = ?", (number,))
+            conn.execute(_UNGIVE, (*row, *row))
+            # FTS5 keeps deleted words in its index until the index's segments are merged.
+            conn.execute("INSERT INTO memories_fts(memories_fts) VALUES ('optimize')")
+        return Deleted(given, any(one.merged for one in given), not self._file.scrub())
 
     def all(self) -> list[Memory]:
         """All memories, oldest first."""

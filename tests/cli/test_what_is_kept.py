@@ -33,11 +33,10 @@ def run(tmp_path, model_path):
     def run(*arguments, chat=False):
         options = ["chat", str(model_path), *small] if chat else []
         command = [sys.executable, "-m", "aded_edge", *options, *arguments]
-        done = subprocess.run(
+        return subprocess.run(
             command, env={**os.environ, **folders}, stdin=subprocess.DEVNULL,
             capture_output=True, encoding="utf-8", timeout=240,
         )  # fmt: skip
-        return done
 
     return run
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aded_edge.store import Store, terms
+from aded_edge.store import Deleted, Store, terms
 
 
 def test_a_memory_is_kept_once_and_forgotten(store: Store) -> None:
@@ -13,8 +13,8 @@ def test_a_memory_is_kept_once_and_forgotten(store: Store) -> None:
         "my dog is called Rex",
         "I live in Bonn",
     ]
-    assert store.memories.remove(first.id) is True
-    assert store.memories.remove(first.id) is False
+    assert store.memories.remove(first.id) == Deleted()
+    assert store.memories.remove(first.id) is None
     assert store.memories.all() == [second]
     assert store.memories.match(["rex"], 9) == []
 

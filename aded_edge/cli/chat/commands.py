@@ -21,7 +21,7 @@ from aded_edge.shown import local, one_line
 from aded_edge.store import Message
 
 from ..options import FiniteRange
-from ..output import dim, to_clipboard
+from ..output import MERGED, REMNANTS, dim, to_clipboard
 from .output import speedup
 from .paths import typed_path
 
@@ -175,8 +175,12 @@ def _memories(repl: Repl, argument: str) -> None:
 
 
 def _forget(repl: Repl, argument: str) -> None:
-    repl.assistant.forget(_number(_needed(argument, "/forget N, as /memories counts")))
-    dim("forgotten")
+    left = repl.assistant.forget(_number(_needed(argument, "/forget N, as /memories counts")))
+    dim("forgotten; earlier answers may repeat it: /search finds them")
+    if left.merged:
+        dim(MERGED)
+    if left.remnants:
+        dim(REMNANTS)
 
 
 def _stats(repl: Repl, _: str) -> None:
