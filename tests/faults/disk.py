@@ -62,6 +62,7 @@ def full_disk(model: Path, folder: Path) -> None:
         if place is not None:
             filler = place / "filler"
             _chat(model, place, folder, partial(_fill, filler), filler.unlink)
+            _expect_warning(folder)
 
 
 def size_limit(model: Path, folder: Path) -> None:
@@ -75,6 +76,7 @@ def size_limit(model: Path, folder: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
     _chat(model, folder, folder, begin, end)
+    _expect_warning(folder)
 
 
 def locked(model: Path, folder: Path) -> None:
@@ -103,6 +105,7 @@ def locked(model: Path, folder: Path) -> None:
     finally:
         flag.unlink(missing_ok=True)
         holder.kill()
+    _expect_warning(folder)
 
 
 def read_only(mode: int, folder_mode: int, model: Path, folder: Path) -> None:
@@ -185,6 +188,11 @@ def _chat(
     texts = [[message.role, message.content] for message in found]
     same = texts == entry["said"]
     expect(same or not kept, f"of {len(entry['said'])} messages {len(texts)} are kept")
+
+
+def _expect_warning(log: Path) -> None:
+    said = (log / "chat.said").read_text(encoding="utf-8")
+    expect("going on without" in said, f"the fault made no difference: {said}")
 
 
 @contextmanager
