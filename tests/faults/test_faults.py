@@ -1,4 +1,4 @@
-"""A short part of `scripts/faults`: a few kills of every kind, eight processes, some damage, a bad disk."""
+"""A short part of `scripts/faults`: kills of every kind, eight processes, damage, a bad disk."""
 
 import json
 import subprocess
