@@ -70,6 +70,8 @@ class Child:
 
     def text(self) -> str:
         """What it printed up to now."""
+        if not self.said.exists():  # killed before it could print
+            return ""
         return self.said.read_text(encoding="utf-8", errors="replace")
 
     def running(self) -> bool:

@@ -33,6 +33,9 @@ from tests.faults.talk import open_assistant
 MOST_LINES = 8
 """The most lines that the commands may say about one damaged store."""
 
+NOBODY = 65_534
+"""User and group without rights."""
+
 Spoil = Callable[[Path], None]
 """Damages the store at a path."""
 
@@ -98,9 +101,27 @@ def check_case(case: Case, model: Path, base: Path, folder: Path) -> str:
     return judge(child, path, before, case.name)
 
 
-def use(model: Path, folder: Path, base: Path | None = None) -> Child:
-    """Run the commands on the store of a folder, in a child, to their end."""
-    child = fork(partial(_commands, model, folder, base), folder / "use")
+def use(
+    model: Path,
+    folder: Path,
+    base: Path | None = None,
+    *,
+    user: Path | None = None,
+    log: Path | None = None,
+    as_nobody: bool = False,
+) -> Child:
+    """Run the commands on the store of a folder, in a child, to their end.
+
+    Args:
+        model: the tiny model's file.
+        folder: has the store.
+        base: has the store as it was before it was damaged.
+        user: the user's folder, `folder` / "user" if left out.
+        log: name of the child's journal and output, `folder` / "use" if left out.
+        as_nobody: without root's rights, if the harness has them; `base` is used before.
+    """
+    about = (model, folder, base, user or folder / "user", as_nobody)
+    child = fork(partial(_commands, *about), log or folder / "use")
     child.wait()
     return child
 
@@ -121,10 +142,20 @@ def judge(child: Child, path: Path, before: bytes | None, name: str) -> str:
     return "warned" if faults else "used"
 
 
-def _commands(model: Path, folder: Path, base: Path | None, journal: Journal) -> None:
+def _commands(
+    model: Path, folder: Path, base: Path | None, user: Path, as_nobody: bool, journal: Journal
+) -> None:
     path = store_in(folder)
-    for name in ("DATA", "CACHE", "CONFIG"):
-        os.environ[f"XDG_{name}_HOME"] = str(folder / "user")
+    if as_nobody and os.geteuid() == 0:
+        # Once with all rights: nobody may not be able to import a module that is still missing.
+        assert base is not None
+        _commands(model, base, None, user, False, journal)
+        for entry in (user, *user.rglob("*")):
+            os.chown(entry, NOBODY, NOBODY)
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    for name in ("DATA", "CACHE", "CONFIG", "STATE"):
+        os.environ[f"XDG_{name}_HOME"] = str(user)
     costs.MEASURE_SECONDS = 0.05
     if base is not None:
         _check_parts(store_in(base), path)

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 from aded_edge.errors import StoreError
 from aded_edge.runtime.warm_up import WarmUp
-from tests.faults import damage
+from tests.faults import damage, disk
 from tests.faults.children import Violation
 from tests.faults.kills import crowd, kill_rounds, scenes
 from tests.faults.scenes import store_in
@@ -30,10 +31,12 @@ from tests.gguf_files import write_tiny
 
 
 @click.command()
-@click.option("--rounds", type=click.IntRange(1), default=300, show_default=True, help="Of kills.")
+@click.option("--rounds", type=click.IntRange(0), default=300, show_default=True, help="Of kills.")
 @click.option("--crowd-seconds", type=click.FloatRange(0), default=60.0, show_default=True)
 @click.option("--truncations", type=click.IntRange(0), default=50, show_default=True)
 @click.option("--flips", type=click.IntRange(0), default=200, show_default=True)
+@click.option("--disk/--no-disk", default=True, help="Full, read-only, locked.")
+@click.option("--moved/--no-moved", default=True, help="The store is replaced while it is open.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path))
 def faults(**options: Any) -> None:
@@ -56,6 +59,8 @@ def faults(**options: Any) -> None:
         _kill(model, folder, options, counts, violations)
         _crowd(model, folder, options, counts, violations)
         _damage(model, folder, options, counts, violations)
+        if options["disk"]:
+            _disk(model, folder, options["moved"], counts, violations)
     result = {
         "conditions": conditions,
         "seconds": round(time.monotonic() - began, 1),
@@ -84,7 +89,7 @@ def _kill(
     model: Path, folder: Path, options: Any, counts: dict[str, Any], violations: list[str]
 ) -> None:
     with tqdm(desc="kills", unit="kill", disable=None) as bar:
-        for scene, share in scenes(model):
+        for scene, share in scenes(model) if options["rounds"] else ():
             rounds = max(options["rounds"] * share // 100, 1)
             place = folder / scene.name
             bar.set_postfix_str(scene.name)
@@ -126,6 +131,20 @@ def _damage(
         )
         found[outcome or "violated"] += 1
     counts["damage"] = dict(found)
+
+
+def _disk(
+    model: Path, folder: Path, moved: bool, counts: dict[str, Any], violations: list[str]
+) -> None:
+    cases = disk.cases(moved)
+    before = len(violations)
+    for number, name in enumerate(tqdm(cases, desc="disk", unit="case", disable=None)):
+        place = folder / f"disk-{number}"
+        place.mkdir()
+        found: list[str] = []
+        _guarded(found, partial(cases[name], model, place))
+        violations += [f"{name}: {each}" for each in found]
+    counts["disk"] = {"cases": len(cases), "violated": len(violations) - before}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A short part of `scripts/faults`: a few kills of every kind, eight processes, some damage."""
+"""A short part of `scripts/faults`: kills of every kind, eight processes, damage, a bad disk."""
 
 import json
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 SHORT = ["--rounds", "14", "--crowd-seconds", "3", "--truncations", "3", "--flips", "5"]
+SHORT += ["--no-moved"]
 
 
 def test_nothing_is_lost_and_nothing_damages(tmp_path):
@@ -26,3 +27,4 @@ def test_nothing_is_lost_and_nothing_damages(tmp_path):
     assert len(kills) == 7
     assert sum(kills) >= 14
     assert sum(result["counts"]["damage"].values()) == 11
+    assert result["counts"]["disk"] == {"cases": 6, "violated": 0}

@@ -44,9 +44,7 @@ def spoken(chunks):
 
 
 def without_text(chunks):
-    return [
-        {**chunk, "choices": [{**chunk["choices"][0], "text": None}]} for chunk in chunks
-    ]
+    return [{**chunk, "choices": [{**chunk["choices"][0], "text": None}]} for chunk in chunks]
 
 
 usual = {"model": None, "seed": 1, "temperature": 0.0, "stopping_criteria": None}

@@ -7,6 +7,8 @@ not know how a trace is recorded or replayed.
 from __future__ import annotations
 
 import json
+import math
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.format import read_array_header_1_0, read_magic
 
 from aded_edge import private
 from aded_edge.arrays import Float32Array, Int32Array
@@ -97,6 +100,7 @@ class Trace:
             BenchError: the file is missing, damaged, or not a trace of this format.
         """
         try:
+            _check_sizes(path)
             with np.load(path, allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
                 if about["format"] != FORMAT:
@@ -114,6 +118,20 @@ class Trace:
             raise BenchError(
                 f"{path} is not a trace, or damaged; make one with python -m aded_edge bench record"
             ) from error
+
+
+def _check_sizes(path: Path) -> None:
+    """Raise ValueError if an array claims to be larger or smaller than what the archive holds.
+
+    NumPy would reserve the memory first, and find out later.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                read_magic(file)
+                shape, _, dtype = read_array_header_1_0(file)
+                if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
+                    raise ValueError(f"{member.filename} has not the size that it claims")
 
 
 def _joined(arrays: Sequence[npt.NDArray[Any]], dtype: Any) -> npt.NDArray[Any]:
