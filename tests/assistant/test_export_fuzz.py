@@ -34,11 +34,11 @@ def take_in(path):
         return
     with Store.in_memory() as store:
         try:
-            new, _ = import_into(store, found)
+            taken = import_into(store, found)
         except StoreError:  # a field that SQLite refuses: read_file should have refused it
             return
-        for one in new:
-            store.conversations.messages(one)
+        for one in taken:
+            store.conversations.messages(one.conversation)
 
 
 @settings(max_examples=200, deadline=None)
