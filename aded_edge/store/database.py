@@ -58,7 +58,7 @@ def fault(path: Path, error: Exception) -> StoreError:
     text = " ".join(str(error).split())  # one line, even if SQLite quotes a schema
     if any(sign in text.lower() for sign in _DAMAGED):
         return StoreError(
-            f"{path} is damaged ({text}); it was left as it is: move it away to start a new one"
+            f"{path} is damaged ({text}); it was not repaired: move it away to start a new one"
         )
     for sign, cause, remedy in _FAULTS:
         if sign in text.lower():

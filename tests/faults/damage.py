@@ -135,6 +135,7 @@ def judge(child: Child, path: Path, before: bytes | None, name: str) -> str:
     said = child.text()
     faults = [line for line in said.splitlines() if str(path) in line]
     expect(len(faults) <= MOST_LINES, f"{name}: {len(faults)} lines of warnings: {faults}")
+    # Of a file that is damaged in one place, the other tables are used and written.
     if "left as it is" in said or "left as it was" in said or "newer aded-edge" in said:
         same = before is not None and path.exists() and path.read_bytes() == before
         expect(same, f"{name}: refused, and yet not left as it is")

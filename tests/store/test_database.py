@@ -101,7 +101,7 @@ def test_random_bytes(path: Path, size: int) -> None:
 def test_truncated(path: Path, share: float) -> None:
     content = filled(path)
     path.write_bytes(content[: int(share * len(content))])
-    assert_refused(path, "is damaged", "it was left as it is", "move it away")
+    assert_refused(path, "is damaged", "it was not repaired", "move it away")
 
 
 def test_tables_gone(path: Path) -> None:
