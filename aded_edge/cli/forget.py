@@ -10,9 +10,11 @@ from pathlib import Path
 import click
 
 from aded_edge.errors import ConfigError
+from aded_edge.shown import one_line
 
 from .history import opened
 from .options import STORE, Command
+from .output import agreed, say
 
 
 @click.command(cls=Command)
@@ -30,6 +32,6 @@ def forget(store: Path, name: str | None, yes: bool) -> None:
             raise ConfigError(f"nothing was learned about {name!r}; known: {', '.join(known)}")
         if not yes:
             about = name or f"every model ({', '.join(known)})"
-            click.confirm(f"Delete all that was learned about {about}?", abort=True, err=True)
+            agreed(f"Delete all that was learned about {about}?", abort=True)
         for forgotten in file.forget_learned(name):
-            click.echo(f"deleted what was learned about {forgotten}")
+            say(one_line(f"deleted what was learned about {forgotten}"))

@@ -34,7 +34,7 @@ def ask(self, text):
         yield piece or ""
 
 from aded_edge.assistant import Assistant
-from aded_edge.cli.main import main_chat
+from aded_edge.cli.start import main_chat
 Assistant.ask = ask
 main_chat(arguments)
 """
