@@ -16,9 +16,7 @@ TOKENS = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))]
 """The vocabulary: token 3 + b is the byte b."""
 
 
-def write_tiny(
-    path, width=64, layers=2, context=2048, more=(), template=None, seed=0, name="tiny"
-):
+def write_tiny(path, width=64, layers=2, context=2048, more=(), template=None, seed=0, name="tiny"):
     """Write a Llama whose tokens are bytes; the same weights every time, for each seed.
 
     Args:

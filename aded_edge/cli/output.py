@@ -30,6 +30,7 @@ class _Console(Console):
         """Every string that is printed, also one in a table, is made a Text here."""
         return super().render_str(visible(text), **options)
 
+
 MERGED = (
     "some of what the matrix learned from it is merged with other conversations: "
     "aded-edge forget deletes all that was learned"

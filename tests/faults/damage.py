@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from aded_edge.cli.main import main
+from aded_edge.cli.start import main
 from aded_edge.errors import StoreError
 from aded_edge.runtime import costs
 from aded_edge.store import Store
@@ -151,7 +151,8 @@ def _commands(
         # Once with all rights: nobody may not be able to import a module that is still missing.
         assert base is not None
         _commands(model, base, None, user, False, journal)
-        for entry in (user, *user.rglob("*")):
+        # The program's own files are for their owner alone. Folders stay root's, with their modes.
+        for entry in (user, *user.rglob("*"), base, *base.rglob("*"), path):
             os.chown(entry, NOBODY, NOBODY)
         os.setgid(NOBODY)
         os.setuid(NOBODY)
