@@ -145,11 +145,6 @@ class _Talk:
             self._journal(end=name)
             return
         self.note(end=name)
-        if rng.random() < 0.25:
-            assistant.llama.wait_for_store()
-            store = assistant._keeping.store
-            assert store is not None
-            self._journal(tokens=sum(size.tokens for size in store.sizes()))
 
     def said(self) -> Said:
         """The messages of the running conversation."""
