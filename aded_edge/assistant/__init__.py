@@ -9,7 +9,8 @@ how tokens are drafted. Other rooms use the names in `__all__` and the modules `
 
 from __future__ import annotations
 
-from .assistant import Assistant, memory_in
+from .assistant import Assistant
+from .earlier import memory_in
 from .recall import Recalled
 from .window import Overflow
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import uuid
 from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -27,14 +27,13 @@ from aded_edge.runtime.options import StoreChoice, check_store
 from aded_edge.store import (
     Conversation,
     Deleted,
-    Hit,
-    Memory,
     Message,
     WorkingCopy,
     default_store_path,
 )
 
 from .attachments import Attachments, attached_to
+from .earlier import Earlier
 from .keeping import Keeping
 from .kv_states import KVStates
 from .opening import model_of, open_model
@@ -52,10 +51,8 @@ MEMORY_SHARE = 8
 _TURN = 2
 """Messages of a turn: a question and its answer."""
 
-_REMEMBER = re.compile(r"\s*(?:please\s+)?remember(?:\s+that\s+|\s*:\s*)(.+)", re.I | re.S)
 
-
-class Assistant:
+class Assistant(Earlier, AbstractContextManager["Assistant"]):
     """A personal assistant; also a context manager.
 
     A turn is on disk, complete, before `ask` ends. A store that cannot be used does not stop an
@@ -247,34 +244,7 @@ class Assistant:
         if self.messages:
             self._write()
 
-    def conversations(self, limit: int = 20) -> list[Conversation]:
-        """Conversations by their last update, newest first."""
-        return self._keeping.read(lambda store: store.conversations.recent(limit)) or []
-
-    def search(self, text: str, limit: int = 20) -> list[Hit]:
-        """Find messages of all conversations that contain every word of a text, best first."""
-        return self._keeping.read(lambda store: store.conversations.search(text, limit)) or []
-
-    def questions(self) -> list[str]:
-        """The last questions of all conversations, oldest first."""
-        return self._keeping.read(lambda store: store.conversations.questions()) or []
-
     # --- memories and files ---------------------------------------------------------------------
-
-    def remember(self, text: str) -> None:
-        """Add a memory.
-
-        Later conversations begin with the newest memories that fit; other memories are added to
-        questions that match them.
-
-        Raises:
-            ConfigError: the text is empty, or there is no store to keep it in.
-            StoreError: the store cannot be written.
-        """
-        text = " ".join(text.split())
-        if not text:
-            raise ConfigError("there is nothing to remember; give a text")
-        self._keeping.writable().memories.add(text)
 
     @alone
     def forget(self, number: int) -> Deleted:
@@ -292,14 +262,10 @@ class Assistant:
         deleted = self._keeping.forget_memory(number, self.llama)
         # The summary may hold it; the model writes a new one when the context is full again.
         self.conversation = replace(self.conversation, summary="", summarized=0)
-        self._window.standing = [m for m in self._window.standing if not _is_memory(m, number)]
-        self.used = [item for item in self.used if not _is_memory(item, number)]
+        self._window.standing = [m for m in self._window.standing if not m.is_memory(number)]
+        self.used = [item for item in self.used if not item.is_memory(number)]
         self.messages = self._keeping.reread(self.conversation, self.messages)
         return deleted
-
-    def memories(self) -> list[Memory]:
-        """All memories, oldest first."""
-        return self._keeping.read(lambda store: store.memories.all()) or []
 
     @alone
     def attach(self, path: str | os.PathLike[str]) -> str:
@@ -355,9 +321,6 @@ class Assistant:
         if self._owns:
             self.llama.close()
         self._keeping.close()
-
-    def __enter__(self) -> Assistant:
-        return self
 
     def __exit__(
         self,
@@ -433,13 +396,3 @@ class Assistant:
         if not self.messages:
             raise ConfigError("nothing was asked yet in this conversation")
         return self.messages[-_TURN]
-
-
-def _is_memory(item: Recalled, number: int) -> bool:
-    return item.kind == "memory" and item.where == str(number)
-
-
-def memory_in(text: str) -> str | None:
-    """The text that a message asks to be remembered ("remember that ..."), or None."""
-    found = _REMEMBER.fullmatch(text)
-    return " ".join(found[1].split()) if found else None

@@ -55,6 +55,10 @@ class Recalled:
         about = self.where if self.kind == "file" else day
         return f"[{label[self.kind]}, {about}] {self.text}"
 
+    def is_memory(self, number: int) -> bool:
+        """Whether this is the memory with this number."""
+        return self.kind == "memory" and self.where == str(number)
+
 
 @dataclass(frozen=True)
 class Searched:
