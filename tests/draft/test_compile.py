@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import pytest
 
 import aded_edge.arrays
@@ -35,6 +36,7 @@ def test_a_kernel_is_compiled_anew_when_a_module_that_it_uses_has_changed(tmp_pa
     assert run(tmp_path) == "0.75"
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 @pytest.mark.parametrize("damage", ["empty", "garbage", "a bit"])
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
 def test_a_damaged_cache_is_compiled_anew(tmp_path, damage, kind):
