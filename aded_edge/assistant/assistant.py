@@ -25,6 +25,7 @@ from aded_edge.runtime.access import Access, alone, streaming
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import StoreChoice, check_store
 from aded_edge.store import (
+    TURN,
     Conversation,
     Deleted,
     Message,
@@ -47,9 +48,6 @@ log = logging.getLogger("aded_edge")
 
 MEMORY_SHARE = 8
 """Standing memories and recalled texts take an eighth of the context, unless told otherwise."""
-
-_TURN = 2
-"""Messages of a turn: a question and its answer."""
 
 
 class Assistant(Earlier, AbstractContextManager["Assistant"]):
@@ -168,7 +166,7 @@ class Assistant(Earlier, AbstractContextManager["Assistant"]):
         self._stop()
         question = self._last_question()
         recalled = [item for item in self.used if item not in self._window.standing]
-        turn = self._turns.repeat(self.conversation, self.messages[:-_TURN], question, recalled)
+        turn = self._turns.repeat(self.conversation, self.messages[:-TURN], question, recalled)
         seed = int.from_bytes(os.urandom(4), "little")
         yield from self._answer(turn, {**self.sampling, "seed": seed})
 
@@ -182,7 +180,7 @@ class Assistant(Earlier, AbstractContextManager["Assistant"]):
         """
         self._stop()
         files = attached_to(self._last_question())
-        earlier = self.messages[:-_TURN]
+        earlier = self.messages[:-TURN]
         turn = self._turns.prepare(self.conversation, earlier, text, self.memory_tokens, files)
         yield from self._answer(turn, self.sampling)
 
@@ -198,7 +196,7 @@ class Assistant(Earlier, AbstractContextManager["Assistant"]):
         self._stop()
         question = self._last_question()
         self._attachments.give_back(attached_to(question))
-        self.messages = self.messages[:-_TURN]
+        self.messages = self.messages[:-TURN]
         self.llama.wait_for_store()  # what was learned from it is deleted too
         self._write()
         return question
@@ -395,4 +393,4 @@ class Assistant(Earlier, AbstractContextManager["Assistant"]):
     def _last_question(self) -> Message:
         if not self.messages:
             raise ConfigError("nothing was asked yet in this conversation")
-        return self.messages[-_TURN]
+        return self.messages[-TURN]

@@ -19,6 +19,7 @@ from typing import TypeVar
 from aded_edge.errors import ConfigError
 from aded_edge.runtime.llama import Llama
 from aded_edge.store import (
+    TURN,
     Conversation,
     Deleted,
     Elsewhere,
@@ -34,9 +35,6 @@ from .kv_states import KVStates
 log = logging.getLogger("aded_edge")
 
 T = TypeVar("T")
-
-_TURN = 2
-"""Messages of a turn: a question and its answer."""
 
 
 class Keeping:
@@ -248,7 +246,7 @@ def _consistent(
         messages: all of its messages.
         first_is_new: messages were taken back; without older ones the title follows.
     """
-    if first_is_new and len(messages) <= _TURN:
+    if first_is_new and len(messages) <= TURN:
         conversation = replace(conversation, title="")
     if messages and not conversation.title:
         conversation = replace(conversation, title=title_of(messages[0].content))

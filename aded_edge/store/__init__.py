@@ -14,7 +14,7 @@ from .conversations import Conversations, Hit
 from .forgetting import HEADER, Deleted, Given
 from .full_text import STEM, shared, terms, words_in
 from .memories import Memories, Memory
-from .messages import Conversation, Message, storable, title_of
+from .messages import TURN, Conversation, Message, storable, title_of
 from .notes import Document, Notes, Passage
 from .part import LearnedText, Part
 from .parts import MatrixSize, ModelParts
@@ -27,6 +27,7 @@ from .working_copy import Elsewhere, WorkingCopy
 __all__ = [
     "HEADER",
     "STEM",
+    "TURN",
     "AnswerTotals",
     "Conversation",
     "Conversations",

@@ -230,8 +230,7 @@ class StoreFile:
         # A failure loses nothing: the log keeps its content, and the next checkpoint tries again.
         with self.lock, suppress(sqlite3.Error):
             if self._conn is not None:
-                (busy, *_) = self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                return not busy
+                return _empty_log(self._conn)
         return False
 
     def scrub(self) -> bool:
@@ -246,8 +245,7 @@ class StoreFile:
         with self.lock, suppress(sqlite3.Error):
             if self._conn is not None:
                 self._conn.execute("VACUUM")
-                (busy, *_) = self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                return not busy
+                return _empty_log(self._conn)
         return False
 
     def warn(self, text: str) -> None:
@@ -276,6 +274,11 @@ def _inside(conn: sqlite3.Connection, begin: str) -> Iterator[None]:
         with suppress(sqlite3.Error):
             if conn.in_transaction:
                 conn.execute("ROLLBACK")
+
+
+def _empty_log(conn: sqlite3.Connection) -> bool:
+    (busy, *_) = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
 
 
 def _make_private(path: Path, exists: bool) -> None:

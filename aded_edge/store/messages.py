@@ -13,6 +13,9 @@ from typing import Any
 
 from .word_index import fill
 
+TURN = 2
+"""Messages of a turn: a question and its answer."""
+
 TITLE = 80
 """Length of the longest title, in characters."""
 

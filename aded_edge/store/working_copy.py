@@ -18,6 +18,7 @@ from enum import Enum, auto
 from .database import StoreFile
 from .forgetting import unlearn
 from .messages import (
+    TURN,
     Conversation,
     Message,
     conversation_where,
@@ -29,10 +30,6 @@ from .messages import (
     storable,
     title_of,
 )
-
-_TURN = 2
-"""Messages of a turn: a question and its answer."""
-
 
 Rows = list[tuple[int, Message]]
 """Number and message of rows, oldest first."""
@@ -228,7 +225,7 @@ def _known(rows: Sequence[tuple[int, Message]], messages: Sequence[Message]) -> 
         count += 1
     # A new answer to an old question: both are written again, at the end, so that they stay
     # together if another process went on meanwhile.
-    return count if count == len(messages) else count // _TURN * _TURN
+    return count if count == len(messages) else count // TURN * TURN
 
 
 def _begun_anew(conversation: Conversation, new: Sequence[Message]) -> Conversation:

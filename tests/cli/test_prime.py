@@ -55,7 +55,7 @@ def test_a_chat_knows_how_the_model_talks(model_path, store, options, capsys):
     assert "times one sequence" in out
     assert f"the store, {store}" in out
     with Llama(model_path, store=store, n_ctx=256, n_threads=1, verbose=False) as llama:
-        assert len(llama._loop.drafter.matrix)
+        assert len(llama._loop.drafter.matrix) > 20
         with Store.open(store) as opened:
             assert opened.model(model_fingerprint(llama), "x").load()[1]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import signal
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,3 +91,19 @@ def assert_same(found: Part, expected: Part) -> None:
         other = getattr(found, name)
         assert other.dtype == array.dtype, name
         assert other.tobytes() == array.tobytes(), name
+
+
+def in_child(action: Callable[[], None], seconds: int = 60) -> None:
+    """Run an action in a forked process, which is killed if it hangs."""
+    child = os.fork()
+    if child == 0:
+        failed = 1
+        try:
+            signal.alarm(seconds)
+            action()
+            failed = 0
+        finally:
+            if failed:
+                traceback.print_exc()
+            os._exit(failed)
+    assert os.waitpid(child, 0)[1] == 0

@@ -9,7 +9,6 @@ import sqlite3
 import sys
 import tempfile
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 
 from aded_edge.errors import StoreError
 from aded_edge.store import ModelParts, Store, default_store_path
-from tests.store.samples import joined, ledger, numbers
+from tests.store.samples import in_child, joined, ledger, numbers
 
 
 def filled(path: Path, parts: int = 5) -> bytes:
@@ -204,19 +203,13 @@ def assert_loads_but_refuses_writing(store: Store) -> None:
 
 def unprivileged(action: Callable[[], None]) -> None:
     """Run an action in a process that obeys permissions, even if the tests run as root."""
-    child = os.fork()
-    if child == 0:
-        failed = 1
-        try:
-            if os.getuid() == 0:
-                os.setuid(65534)
-            action()
-            failed = 0
-        finally:
-            if failed:
-                traceback.print_exc()
-            os._exit(failed)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def as_nobody() -> None:
+        if os.getuid() == 0:
+            os.setuid(65534)
+        action()
+
+    in_child(as_nobody)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
