@@ -1,7 +1,9 @@
 """The budget: how many draft nodes are worth their evaluation.
 
 Cuts a draft at the width with the most expected tokens per second by the cost curve. Zero nodes
-is a normal answer: then the step is plain decoding. After many plain steps in a row a probe
+is a normal answer: then the step is plain decoding. Each leaf beyond the first costs what trees
+were measured to cost. Where a change of the width costs time, a width is cheaper behind itself;
+where a wider batch costs less, the draft is filled up to it. After many plain steps in a row a probe
 evaluates a draft that does not seem to pay, and after many drafts in a row there are plain steps,
 so that the cost curve and the calibration stay up to date.
 
@@ -27,6 +29,7 @@ from aded_edge.draft.compile import kernel
 from aded_edge.draft.tree import ROOT, DraftTree
 
 from .cost_curve import CostCurve
+from .measuring import leaves_of
 
 MARGIN = 1.12
 """A draft must promise this many times the speed of plain decoding, because drafting itself takes
@@ -74,28 +77,48 @@ _AS_FAST = 0.97
 measured costs are noisy."""
 
 
+CHEAP = 0.04
+"""Rows are cheap where a node pays that is at most this likely (`CostBudget.worth`). Only then do
+branches and the target's other candidates bring anything (NOTES.md)."""
+
+
 @kernel
-def _best_nodes(probs: Any, parents: Any, widths: Any, ratios: Any, loss_budget: float) -> int:
-    # Returns the number of nodes with the most expected tokens per second.
-    best_nodes = 0
+def _best_nodes(
+    probs: Any,
+    parents: Any,
+    widths: Any,
+    ratios: Any,
+    leaf: float,
+    loss_budget: float,
+    may_fill: bool,
+) -> tuple[int, int, int]:
+    # Returns the number of nodes with the most expected tokens per second, the measured width whose
+    # cost they pay, and the number of their leaves beyond the first.
+    best_nodes = best_branches = 0
+    best_width = 1
     best_speed = MARGIN
     tokens = 1.0
     missed = 1.0  # probability that none of the nodes so far is accepted
-    nodes = 0
+    nodes = branches = 0
+    has_child = np.zeros(probs.size + 1, np.bool_)  # of the root, then of each node
     for i in range(widths.size):
         # A tree that ends between two measured widths pays for the wider one.
         while nodes < min(widths[i] - 1, probs.size):
             tokens += probs[nodes]
-            if parents[nodes] == ROOT:
+            parent = parents[nodes]
+            if parent == ROOT:
                 missed -= probs[nodes]
+            branches += has_child[parent + 1]
+            has_child[parent + 1] = True
             nodes += 1
-        speed = tokens / ratios[i]
-        if speed > best_speed and missed * (ratios[i] - 1.0) <= max(loss_budget, SAFE):
+        cost = ratios[i] + branches * leaf
+        speed = tokens / cost
+        if speed > best_speed and missed * (cost - 1.0) <= max(loss_budget, SAFE):
             best_speed = speed
-            best_nodes = nodes
-        if nodes == probs.size:
+            best_nodes, best_width, best_branches = nodes, widths[i], branches
+        if nodes == probs.size and not may_fill:
             break
-    return best_nodes
+    return best_nodes, best_width, best_branches
 
 
 class Budget(Protocol):
@@ -156,6 +179,8 @@ class CostBudget:
         self._due = self._until_probe()  # plain steps in a row before the next probe
         self._observed = 0
         self._loss_budget = LOSS_BUDGET
+        self._width = 1  # of the last evaluation
+        self._leaves = 1  # of the last cut
         self._seconds = 0.0  # of the last evaluation, 0 if evaluations are not timed
 
     @property
@@ -163,37 +188,59 @@ class CostBudget:
         """Seconds of an evaluation of width 1."""
         return self.curve.scale
 
+    @property
+    def rows_are_cheap(self) -> bool:
+        """Whether nodes pay that are hardly likely: branches, and the target's other candidates."""
+        return self.worth <= CHEAP
+
+    @property
+    def branch(self) -> float:
+        """Nodes that add a leaf and are less likely than this do not pay for it."""
+        return MARGIN * self.curve.leaf
+
     def cut(self, tree: DraftTree) -> DraftTree:
-        """Return the nodes that maximise (1 + sum of their probabilities) / cost(nodes + 1)."""
-        nodes = 0
+        """Return the nodes that maximise (1 + sum of their probabilities) / cost(nodes + 1).
+
+        Where a wider batch costs less than these nodes, they are filled up to it.
+        """
+        nodes, rows, self._leaves = 0, 1, 1
         # No draft pays if its first node is less likely than twice `worth`. This is the usual case,
         # and the kernel need not be called.
         if len(tree) and tree.probs[0] >= 2 * self.worth:
-            widths, ratios = self._allowed()
-            probs = tree.probs
-            if self._places is not None:  # a draft may only end where an allowed width does
+            widths, ratios = self._charged()
+            probs, may_fill = tree.probs, self._places is None
+            if not may_fill:  # a draft may only end where an allowed width does
                 probs = probs[: widths[np.searchsorted(widths, len(tree) + 1, "right") - 1] - 1]
-            nodes = _best_nodes(probs, tree.parents, widths, ratios, self._loss_budget)
+            nodes, width, branches = _best_nodes(
+                probs, tree.parents, widths, ratios, self.curve.leaf, self._loss_budget, may_fill
+            )
+            rows = _rows(nodes + 1, width, widths, ratios)
+            self._leaves += branches
         if nodes:
             self._plain_steps = 0
             if self._plain_due:
                 self._plain_due -= 1
+                self._leaves = 1
                 return tree.prefix(0)
             self._drafts += 1
-            confirmed = self.curve.is_confirmed(nodes + 1)
+            confirmed = self.curve.is_confirmed(rows)
             if self._drafts >= (PLAIN_EVERY if confirmed else PLAIN_SOON):
                 self._drafts, self._plain_due = 0, 2
-            return tree.prefix(nodes)
+            return tree.prefix(nodes).filled(rows - 1)
         self._drafts = self._plain_due = 0
         self._plain_steps += 1
-        return tree.prefix(self._nodes_to_probe(len(tree)))
+        probe = tree.prefix(self._nodes_to_probe(len(tree)))
+        self._leaves = leaves_of(probe.parents) if len(probe) else 1
+        return probe
 
     def begin(self) -> None:
         """Reset the loss budget, so that drafts do not spend what they won in the last answer."""
         self._loss_budget = LOSS_BUDGET
+        self._width = 1  # the prompt was evaluated
 
     def settle(self, width: int, emitted: int) -> None:
         """Add to the loss budget after a plain step or a draft that won; subtract after others."""
+        self._width = width
         if width == 1:
             self._loss_budget += LOSS_BUDGET_PER_STEP
         else:
@@ -205,7 +252,7 @@ class CostBudget:
 
     def observe(self, width: int, seconds: float) -> None:
         """Update the cost curve."""
-        self.curve.observe(width, seconds)
+        self.curve.observe(width, seconds, self._leaves)
         self._seconds = seconds
         self._observed += 1
         if self._observed % _REFRESH == 0:
@@ -218,11 +265,25 @@ class CostBudget:
             return widths, ratios
         return widths[self._places], ratios[self._places]
 
+    def _charged(self) -> tuple[Int64Array, Float64Array]:
+        """The widths that may be evaluated, and their costs behind the last width.
+
+        The costs hold two changes of the width. Behind a plain step both are to be paid: the second
+        one when the drafts end. Behind another draft one of them is, behind the same width none.
+        """
+        widths, ratios = self._allowed()
+        switch = self.curve.switch
+        if switch and self._width > 1:
+            saved = np.where(widths == self._width, 2 * switch, switch)
+            ratios = np.maximum(ratios - saved, 1.0)
+        return widths, ratios
+
     def _useful(self) -> tuple[int, float]:
         # Returns `most_nodes` and `worth`. Probabilities never rise along a draft. So a width that
         # costs more per token than a narrower one, even if all its nodes are accepted, is never the
         # best, and its additional nodes need not be searched for.
         widths, ratios = self._allowed()
+        ratios = np.maximum(ratios - 2 * self.curve.switch, 1.0)  # behind the same width
         speeds = widths / ratios
         most = int(widths[np.flatnonzero(speeds >= _AS_FAST * speeds.max())[-1]]) - 1
         if len(widths) == 1:
@@ -252,6 +313,19 @@ class CostBudget:
         # What is only estimated is worth knowing soon.
         share = PROBE_SHARE if self.curve.is_measured(width) else SOON * PROBE_SHARE
         return (self.curve.ratio(width) - 1.0) / share
+
+
+def _rows(rows: int, width: int, widths: Int64Array, ratios: Float64Array) -> int:
+    """Rows to evaluate of a draft that has `rows` and pays for a measured width.
+
+    As many as it has, unless the measured width costs less, or they lie where the curve falls: then
+    nothing is known of what they cost.
+    """
+    place = int(np.searchsorted(widths, rows))
+    if widths[place] == rows == width:
+        return rows
+    falls = widths[place] != width or ratios[place] < ratios[place - 1]
+    return int(width) if falls else rows
 
 
 class FixedBudget:

@@ -1,8 +1,9 @@
-"""The cost curve: seconds of one evaluation by width, measured first, then updated by each step.
+"""The cost curve: seconds of one step by width, measured first, then updated by each step.
 
 It is kept as measured, width by width. llama.cpp's kernels take rows in groups, so the curve is a
 staircase, and a line fitted through it would be wrong everywhere. Only a few widths are measured
-before the first answer. The others have an estimate until three steps have shown what they cost.
+before the first answer (`measuring.py`). The others have an estimate until three steps have shown
+what they cost.
 
 Knows widths and seconds. Does not know drafts, nor what the costs are used for.
 """
@@ -10,36 +11,14 @@ Knows widths and seconds. Does not know drafts, nor what the costs are used for.
 from __future__ import annotations
 
 import math
-import time
+from bisect import bisect
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 """Widths that are measured. A draft between two of them is charged the cost of the wider one."""
-
-FIRST = (1, 2, 4, 8)
-"""Widths that are measured before the first answer: each step of the staircase begins at one."""
-
-THEN = (16, 32, 64, 12, 24, 48, 6, 3, 10, 5, 7, 20)
-"""Widths that are measured next, once, as far as the time goes: estimates choose worse."""
-
-NARROW = 16
-"""Widths up to this one are always measured where all are, however long it takes."""
-
-_STEP_DOWN = 1.4
-"""Upper bound for cost(width) / cost(any wider width). A larger ratio means that the measurement of
-the narrower width was disturbed. The largest genuine ratio seen was 1.25."""
-
-DISAGREE = 1.25
-"""A measurement is disturbed if width 1 usually took this many times its fastest time."""
-
-_ROUNDS = 3
-"""The fastest of so many rounds counts."""
-
-_LEAST_TIMES = 6
-"""Plain steps that measuring a first width takes, about."""
 
 _RECENT = 31
 """The machine's speed is the median of this many latest steps, so half as many steps are enough to
@@ -82,20 +61,28 @@ class CostCurve:
         seconds: width -> seconds; width 1 is required.
         most: the widths in WIDTHS up to this one that are missing are estimated.
         disturbed: the measurement cannot be trusted: everything but width 1 is an estimate.
+        switch: what a change of the width costs, in plain steps. `ratios` hold two of them, because
+            a width is measured between plain steps.
+        leaf: what each leaf beyond the first adds to the cost of a tree, in plain steps.
 
     Attributes:
         scale: seconds of one evaluation of width 1.
         widths: int64 (n,), rising.
         ratios: float64 (n,), cost relative to width 1.
         observed: number of steps so far.
-        disturbed: as given; such a curve is not worth keeping.
+        disturbed, switch, leaf: as given. A disturbed curve is not worth keeping.
 
     Raises:
         ValueError: width 1 is missing, or a time is not positive.
     """
 
     def __init__(
-        self, seconds: Mapping[int, float], most: int = 0, disturbed: bool = False
+        self,
+        seconds: Mapping[int, float],
+        most: int = 0,
+        disturbed: bool = False,
+        switch: float = 0.0,
+        leaf: float = 0.0,
     ) -> None:
         if 1 not in seconds or any(s <= 0 for s in seconds.values()):
             raise ValueError(
@@ -107,6 +94,8 @@ class CostCurve:
         self.ratios = np.asarray([seconds.get(w, self.scale) / self.scale for w in widths])
         self.observed = 0
         self.disturbed = disturbed
+        self.switch = switch
+        self.leaf = leaf
         # Places without a time, and those with none that can be trusted.
         self._unmeasured = {i for i, w in enumerate(widths) if w not in seconds}
         self._estimated = set(range(1, len(widths))) if disturbed else set(self._unmeasured)
@@ -167,17 +156,23 @@ class CostCurve:
             if place not in self._estimated
         }
 
-    def observe(self, width: int, seconds: float) -> None:
+    def observe(self, width: int, seconds: float, leaves: int = 1) -> None:
         """Record that a step of this width took so many seconds; unmeasured widths are ignored.
 
         llama.cpp builds its graph anew when the width changes. So a plain step after a draft takes
-        longer, and the additional time is added to the cost of the draft.
+        longer, and the additional time is added to the cost of the draft. A draft whose neighbours
+        have its own width, or another draft's, is counted as if it lay between plain steps.
         """
-        (before, spent), self._before = self._before, (width, seconds)
+        near = self.observed - self._plain_at <= _NEAR
+        plain = math.exp(self._plain) if near else self.scale
+        before, spent = self._before
+        if leaves > 1:
+            seconds -= (leaves - 1) * self.leaf * plain
+        again = self.switch * plain if width == before else 0.0  # was not paid this time
+        self._before = (width, seconds + again)
         if before > 1:
-            near = self.observed - self._plain_at <= _NEAR
-            plain = math.exp(self._plain) if near else self.scale
-            self._count(before, spent + (max(seconds - plain, 0.0) if width == 1 else 0.0))
+            after = max(seconds - plain, 0.0) if width == 1 else self.switch * plain
+            self._count(before, spent + after)
         elif width == 1:
             self._count(1, seconds)
 
@@ -241,8 +236,8 @@ class CostCurve:
     def _estimate(self) -> None:
         """Estimate the widths that were never timed, from those that were.
 
-        Between two measured widths the wider one's cost is an upper bound. Beyond the widest one
-        each row is assumed to cost as much as between the last two.
+        Between two measured widths the dearer one's cost is taken: usually the wider one's. Beyond
+        the widest one each row is assumed to cost as much as between the last two.
         """
         known = [i for i in range(len(self.widths)) if i not in self._unmeasured]
         if len(known) == len(self.widths):
@@ -258,7 +253,8 @@ class CostCurve:
                 rows = self.widths[place] - self.widths[last]
                 self.ratios[place] = self.ratios[last] + slope * rows
             else:
-                self.ratios[place] = self.ratios[min(i for i in known if i > place)]
+                wider = bisect(known, place)  # the first known one behind this place
+                self.ratios[place] = max(self.ratios[known[wider - 1]], self.ratios[known[wider]])
 
     def _remind(self) -> None:
         # A width that became expensive in a slow phase is not evaluated any more, so no step could
@@ -271,115 +267,3 @@ class CostCurve:
 
 def _median(values: deque[float]) -> float:
     return sorted(values)[len(values) // 2]
-
-
-def measure_first(evaluate: Callable[[int], object], most: int, seconds: float) -> CostCurve:
-    """Measure the widths in FIRST, then those in THEN, and estimate the others up to `most`.
-
-    The time is kept however slow the model is: a width is left out if it would take too long, by
-    what a narrower one took. On a device that hardly evaluates five rows in that time, only width 1
-    is measured.
-
-    Args:
-        evaluate: evaluates a chain of the given width and waits for the result.
-        most: largest width that can be evaluated.
-        seconds: time to spend.
-
-    Returns:
-        A curve that is marked as disturbed if the times of width 1 disagree, or are too few.
-    """
-    start = time.perf_counter()
-    times = _Times(evaluate)
-    first = time.perf_counter() - start
-    if _LEAST_TIMES * first > seconds:
-        return CostCurve({1: first}, most, disturbed=True)
-    for width in (*FIRST[1:] * _ROUNDS, *THEN):
-        if width > most:
-            continue
-        if len(times.by_width) > 1:
-            before = max(w for w in times.by_width if w <= width)
-            expected = 3 * times.fastest(1) + times.fastest(before) * width / before
-            if time.perf_counter() - start + expected > seconds:
-                continue
-        times.add(width)
-    if not times.by_width[1]:  # nothing wider can be evaluated
-        times.add(1)
-    plain = sorted(times.by_width[1])
-    disturbed = len(plain) < _ROUNDS or plain[len(plain) // 2] > DISAGREE * plain[0]
-    return CostCurve(_plausible(times.all_fastest()), most, disturbed)
-
-
-def measure(
-    evaluate: Callable[[int], object], most: int, seconds: float, rounds: int = 3
-) -> CostCurve:
-    """Measure the whole curve in rounds through the widths, until the time is spent.
-
-    The fastest round counts, because other work of the machine can only add to a time. A wider
-    evaluation never costs less than a plain one, so lower measurements are raised to it. Narrow
-    widths come first and twice as often, because most decisions are about them. Each width is
-    measured between plain evaluations, because most drafts lie between plain steps and both
-    changes of the width take time.
-
-    Args:
-        evaluate: evaluates a chain of the given width and waits for the result.
-        most: largest width that can be evaluated.
-        seconds: time to spend. Widths up to NARROW are always measured once; on a slow model the
-            wider ones may be left out.
-        rounds: largest number of rounds.
-    """
-    times = _Times(evaluate)
-    start = time.perf_counter()
-    narrow = [width for width in WIDTHS if 1 < width <= min(most, NARROW)]
-    wide = [width for width in WIDTHS if NARROW < width <= most]
-    for part, widths in enumerate([narrow, narrow, wide] * rounds):
-        for width in widths or [1]:
-            if part and time.perf_counter() - start > seconds:
-                break
-            times.add(width)
-    return CostCurve(_plausible(times.all_fastest()))
-
-
-class _Times:
-    """Seconds of evaluations, by width.
-
-    Args:
-        evaluate: evaluates a chain of the given width and waits for the result.
-
-    Attributes:
-        by_width: width -> seconds of each evaluation.
-    """
-
-    def __init__(self, evaluate: Callable[[int], object]) -> None:
-        self._evaluate = evaluate
-        evaluate(1)  # not timed: the first evaluation of a context allocates memory
-        self.by_width: dict[int, list[float]] = {1: []}
-
-    def add(self, width: int) -> None:
-        """Time an evaluation of this width between two plain ones."""
-        self._evaluate(1)
-        self.by_width[1].append(self._timed(1))
-        pair = self._timed(width) + self._timed(1)
-        self.by_width.setdefault(width, []).append(max(pair - self.fastest(1), pair / 2))
-
-    def fastest(self, width: int) -> float:
-        """Return the least seconds of this width."""
-        return min(self.by_width[width])
-
-    def all_fastest(self) -> dict[int, float]:
-        """Return width -> least seconds."""
-        return {width: min(times) for width, times in self.by_width.items()}
-
-    def _timed(self, width: int) -> float:
-        began = time.perf_counter()
-        self._evaluate(width)
-        return time.perf_counter() - began
-
-
-def _plausible(fastest: dict[int, float]) -> dict[int, float]:
-    # Kernels take rows in groups, so a wider batch can cost a little less than a narrower one, but
-    # not much less: then the narrower one was disturbed in every round.
-    curve, wider = {}, float("inf")
-    for width in sorted(fastest, reverse=True):
-        curve[width] = min(fastest[width], _STEP_DOWN * wider)
-        wider = min(wider, curve[width])
-    return {width: max(cost, curve[1]) for width, cost in curve.items()}

@@ -166,16 +166,20 @@ class Loop:
                 root = self._force(walk.emitted[-1], forced)
                 draft = self._draft(root)
                 tree = self.budget.cut(draft)
+                if len(tree) > len(draft):  # filled up by the budget, which knows no context
+                    tree = tree.prefix(target.max_nodes)
                 meter.lap("drafting")
-                logits = self._evaluate(meter, root, tree)
+                logits, seconds = self._evaluate(meter, root, tree)
                 top = self._top(target.history, root, tree, logits)
                 meter.lap("learning")
                 walk = Walk(tree)
                 try:
                     forced = yield from self._accept(meter, walk, logits, choose, stop)
                 finally:
-                    target.settle()  # commit
                     meter.lap("accepting")
+                    target.settle()  # commit
+                    # A rejected branch has to be removed, which is part of what a tree costs.
+                    self.budget.observe(len(tree) + 1, seconds + meter.lap("accepting"))
                     self._unlearned.append((draft, walk, top))
                     accepted, emitted = len(walk.path), len(walk.emitted)
                     self.budget.settle(len(tree) + 1, emitted)
@@ -187,15 +191,14 @@ class Loop:
         most = min(self.budget.most_nodes, self.target.max_nodes)
         return self.drafter.draft(self.target.history, root, most, self.budget.worth)
 
-    def _evaluate(self, meter: Meter, root: int, tree: DraftTree) -> Float32Array:
+    def _evaluate(self, meter: Meter, root: int, tree: DraftTree) -> tuple[Float32Array, float]:
         self.target.submit(root, tree.tokens, tree.parents)
         seconds = meter.lap("evaluating")
         self._plain_steps = 0 if len(tree) else self._plain_steps + 1
         self._learn(least=learn_together(self._plain_steps))  # while a GPU evaluates
         meter.lap("learning")
         logits = self.target.collect()
-        self.budget.observe(len(tree) + 1, seconds + meter.lap("evaluating"))
-        return logits
+        return logits, seconds + meter.lap("evaluating")
 
     def _accept(
         self, meter: Meter, walk: Walk, logits: Float32Array, choose: Choose, stop: Stop | None

@@ -59,7 +59,7 @@ def _pop(heap: Any, size: int, probs: Any) -> int:
 
 @kernel
 def _next(
-    heap: Any, size: int, probs: Any, parents: Any, has_child: Any, leaves_full: bool
+    heap: Any, size: int, probs: Any, parents: Any, has_child: Any, least_branch: float
 ) -> tuple[int, int, bool]:
     # Pops the likeliest candidate that the bounds allow. Returns its index (-1: there is none),
     # the new size of the heap, and whether the candidate adds a leaf to the tree.
@@ -68,7 +68,7 @@ def _next(
         size -= 1
         parent = parents[item]
         adds_leaf = parent < 0 or has_child[parent]
-        if not (adds_leaf and leaves_full):
+        if not adds_leaf or probs[item] >= least_branch:
             return item, size, adds_leaf
     return -1, size, False
 
@@ -110,6 +110,7 @@ def _best_first(
     max_leaves: int,
     max_depth: int,
     least: float,
+    least_branch: float,
     worth: float,
     tokens: Any,
     parents: Any,
@@ -155,9 +156,9 @@ def _best_first(
                 open_cell[opened] = next_cell[i]
                 size = _push(heap, size, open_prob, opened)
                 opened += 1
-        item, size, adds_leaf = _next(
-            heap, size, open_prob, open_parent, has_child, leaves == max_leaves
-        )
+        # The first leaf is no branch, and no probability is above 1.
+        least_next = 0.0 if leaves == 0 else 2.0 if leaves == max_leaves else least_branch
+        item, size, adds_leaf = _next(heap, size, open_prob, open_parent, has_child, least_next)
         if item < 0:
             return nodes
         parent = open_parent[item]
@@ -190,6 +191,7 @@ def best_first(
     max_leaves: int = 16,
     max_depth: int = 32,
     least: float = 0.02,
+    least_branch: float = 0.0,
     worth: float = 0.0,
 ) -> DraftTree:
     """Search the tree of the likeliest nodes.
@@ -203,6 +205,7 @@ def best_first(
         trusting: use the raw estimates, without calibration.
         max_nodes, max_leaves, max_depth: bounds of the tree; empty if `max_nodes` is below 1.
         least: leave out nodes whose path is less likely than this.
+        least_branch: the same of nodes that add a leaf beyond the first.
         worth: search no children of nodes whose path is less likely than this.
 
     Returns:
@@ -228,6 +231,7 @@ def best_first(
         max_leaves,
         max_depth,
         least,
+        least_branch,
         worth,
         tokens,
         parents,

@@ -157,6 +157,7 @@ class AdaptiveDrafter:
         hard: weight that a token that was read or emitted adds to the matrix.
         soft: weight that the target's distribution at an evaluated node adds.
         least: leave out nodes whose path is less likely than this.
+        least_branch: the same of nodes that add a leaf beyond the first.
         keep_news: keep what is learned for `take_news`.
         matrix, spans: used instead of new, empty ones.
     """
@@ -172,6 +173,7 @@ class AdaptiveDrafter:
         hard: float = HARD_WEIGHT,
         soft: float = SOFT_WEIGHT,
         least: float = 0.02,
+        least_branch: float = 0.0,
         keep_news: bool = False,
         matrix: TrigramMatrix | None = None,
         spans: Spans | None = None,
@@ -187,6 +189,7 @@ class AdaptiveDrafter:
         self.hard = hard
         self.soft = soft
         self.least = least
+        self.least_branch = least_branch
         self.keep_news = keep_news
         self._news: list[Step | Text] = []
         self._before = _NOTHING
@@ -208,6 +211,7 @@ class AdaptiveDrafter:
             max_leaves=self.max_leaves,
             max_depth=self.max_depth,
             least=self.least,
+            least_branch=self.least_branch,
             worth=worth,
         )
 

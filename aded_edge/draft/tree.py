@@ -83,6 +83,23 @@ class DraftTree:
             self.tokens[:n], self.parents[:n], self.probs[:n], self.estimates[:n], self.cells[:n]
         )
 
+    def filled(self, n: int) -> DraftTree:
+        """Return the tree with `n` nodes: those that it lacks continue the last one's path.
+
+        They are not expected to be accepted, and carry the last node's token.
+        """
+        lacking = n - len(self.tokens)
+        if lacking <= 0:
+            return self
+        last = len(self.tokens) - 1
+        return DraftTree(
+            np.append(self.tokens, np.repeat(self.tokens[-1:], lacking)),
+            np.append(self.parents, np.arange(last, last + lacking, dtype=np.int32)),
+            np.append(self.probs, np.zeros(lacking, np.float32)),
+            np.append(self.estimates, np.ones(lacking, np.float32)),
+            np.append(self.cells, np.full(lacking, -1, np.int16)),
+        )
+
     def child(self, parent: int, token: int) -> int | None:
         """Return the index of the child of `parent` (-1 = root) with this token, or None."""
         if not len(self.tokens):

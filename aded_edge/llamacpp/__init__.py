@@ -11,9 +11,9 @@ modules; everything else that other rooms may use is named here.
 from __future__ import annotations
 
 from . import state, system
-from .context import ends_answer, last_logits, offloads, set_threads, why_plain
+from .context import ends_answer, last_logits, set_threads, why_plain
 from .fingerprint import cost_conditions, cost_key, model_fingerprint, model_name
-from .fork import end_threads_before_forks
+from .fork import end_threads_before_forks, uses_devices
 from .parallel import ParallelTarget
 from .prompt import Prompter, common_prefix
 from .target import MAX_LEAVES, MAX_WIDTH, LlamaTarget, open_tree_context
@@ -32,10 +32,10 @@ __all__ = [
     "last_logits",
     "model_fingerprint",
     "model_name",
-    "offloads",
     "open_tree_context",
     "set_threads",
     "state",
     "system",
+    "uses_devices",
     "why_plain",
 ]

@@ -143,8 +143,3 @@ def why_plain(llama: llama_cpp.Llama) -> str | None:
     if llama_cpp.llama_get_memory(llama._ctx.ctx) is None:
         return "the model keeps no KV memory"
     return None
-
-
-def offloads(llama: llama_cpp.Llama) -> bool:
-    """Whether layers of the model run on a GPU, so that a wider batch costs next to nothing."""
-    return bool(llama.model_params.n_gpu_layers != 0 and llama_cpp.llama_supports_gpu_offload())

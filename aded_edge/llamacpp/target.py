@@ -7,6 +7,10 @@ Between `submit` and `settle` the KV cache holds cells of draft nodes; the histo
 token with each `advance`. `settle` keeps the cells of the history and drops all others. It may be
 called at any time, any number of times, and after an interruption at any point.
 
+Sequence 0 is the history. A tree with several leaves needs the history in one more sequence for
+each of them. These sequences keep it from tree to tree, so that a tree only adds the cells that
+are new since the last one: adding all of them would take longer with each token of the history.
+
 Does not know where drafts come from, what they cost or which token is chosen.
 """
 
@@ -65,18 +69,14 @@ class LlamaTarget:
 
     def __init__(self, llama: llama_cpp.Llama) -> None:
         self._llama: Any = weakref.proxy(llama)  # owns this target, and `del llama` must free it
-        self._ctx = llama._ctx.ctx
-        self._memory = llama_cpp.llama_get_memory(self._ctx)
         self.n_vocab = llama.n_vocab()
-        self._pending: _Pending | None = None
+        self.reopened()
         self._evaluations = 0
         self._leaf = 0
-        self._settled = -1  # length of the history after which the KV cache has no cells, if known
+        self._window = _drops_what_left_a_window(llama)
         self._filled = 0  # rows of the last batch
         self._rows: Float32Array = np.empty((0, self.n_vocab), np.float32)
         self._view = self._rows  # of llama.cpp's logits
-        self._address: int | None = None  # of llama.cpp's logits
-        self.row = LAST_ROW
         width = min(MAX_WIDTH, llama.n_batch)
         self._tokens = np.zeros(width, np.int32)
         self._positions = np.zeros(width, np.int32)
@@ -87,6 +87,16 @@ class LlamaTarget:
         self._batch = bind_batch(
             self._tokens, self._positions, self._id_counts, self._id_pointers, self._outputs
         )
+
+    def reopened(self) -> None:
+        """Go on with the model's context that is open now; history and KV cache are empty."""
+        self._ctx = self._llama._ctx.ctx
+        self._memory = llama_cpp.llama_get_memory(self._ctx)
+        self._pending: _Pending | None = None
+        self._settled = -1  # length of the history after which the KV cache has no cells, if known
+        self._trees = _is_for_trees(self._llama)
+        self._address: int | None = None  # of llama.cpp's logits
+        self.row = LAST_ROW
 
     @property
     def history(self) -> Int32Array:
@@ -133,12 +143,22 @@ class LlamaTarget:
         self._llama._requires_eval = True
         self._pending = _Pending(self._tokens[:rows], tree.first_leaf, tree.leaves, base)
         for leaf in range(1, tree.leaves):
-            llama_cpp.llama_memory_seq_cp(self._memory, 0, leaf, -1, -1)
+            self._share_history(leaf, base)
         code = llama_cpp.llama_decode(self._ctx, self._batch)
         if code != 0:
             self.settle()
             cause = _EVALUATE_ERRORS.get(code, "llama.cpp gives no reason")
             raise EvaluationError(f"llama_decode returned {code} for {rows} tokens: {cause}")
+
+    def _share_history(self, leaf: int, length: int) -> None:
+        """Add those cells of the history to a leaf's sequence that it does not have yet."""
+        # llama.cpp is asked, because other callers may have cut the cache back. What a sequence
+        # has begins at position 0, and is part of the history.
+        known = llama_cpp.llama_memory_seq_pos_max(self._memory, leaf) + 1
+        if known < length:
+            llama_cpp.llama_memory_seq_cp(self._memory, 0, leaf, known, length)
+        elif known > length:
+            llama_cpp.llama_memory_seq_rm(self._memory, leaf, length, -1)
 
     def _fill(self, root: int, tokens: Int32Array, tree: Layout, base: int) -> None:
         """Write the rows of the batch."""
@@ -195,18 +215,29 @@ class LlamaTarget:
         pending = self._pending
         if pending is None:
             return
+        length = int(self._llama.n_tokens)
         # After an interruption after any of these lines, all of them can run again.
         if self._leaf != 0:
             llama_cpp.llama_memory_seq_rm(self._memory, 0, pending.base, -1)
-            llama_cpp.llama_memory_seq_cp(self._memory, self._leaf, 0, pending.base, -1)
+            llama_cpp.llama_memory_seq_cp(self._memory, self._leaf, 0, pending.base, length)
             self._leaf = 0
-        if pending.leaves > 1:
-            llama_cpp.llama_memory_seq_keep(self._memory, 0)
-        all_accepted = self._llama.n_tokens == pending.base + len(pending.tokens)
-        if not all_accepted:
-            self.truncate(self._llama.n_tokens)
-        self._settled = int(self._llama.n_tokens)
+        if pending.leaves > 1 and self._window:
+            self.drop_leaves()
+        else:
+            for leaf in range(1, pending.leaves):
+                llama_cpp.llama_memory_seq_rm(self._memory, leaf, pending.base, -1)
+        if length < pending.base + len(pending.tokens):
+            self.truncate(length)
+        self._settled = length
         self._pending = None
+
+    def drop_leaves(self) -> None:
+        """Take the history out of the sequences of leaves; the next tree adds it again.
+
+        A saved state then has one sequence only, and fits into a context for chains.
+        """
+        if self._trees:
+            llama_cpp.llama_memory_seq_keep(self._memory, 0)
 
     def rewind(self, length: int) -> None:
         """Cut the history and its KV cache back to the first `length` tokens."""
@@ -225,7 +256,8 @@ class LlamaTarget:
         Returns:
             False if this kind of memory cannot drop them.
         """
-        return bool(llama_cpp.llama_memory_seq_rm(self._memory, 0, length, -1))
+        sequence = -1 if self._trees else 0  # -1: in all of them
+        return bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1))
 
     @property
     def ticket(self) -> int:
@@ -245,6 +277,22 @@ class LlamaTarget:
     def _room(self) -> int:
         llama = self._llama
         return int(llama._n_ctx - llama.n_tokens)
+
+
+def _is_for_trees(llama: llama_cpp.Llama) -> bool:
+    """Whether the context that is open has sequences for the leaves of trees."""
+    recurrent = llama._is_recurrent or llama._is_hybrid
+    return llama_cpp.llama_n_seq_max(llama._ctx.ctx) > 1 and not recurrent
+
+
+def _drops_what_left_a_window(llama: llama_cpp.Llama) -> bool:
+    """Whether cells that a sliding window has left are used again, if one sequence alone has them.
+
+    So a leaf's sequence must not keep the history there, or such a cache would be full soon.
+    """
+    return not llama.context_params.swa_full and (
+        llama_cpp.llama_model_n_swa(llama._model.model) > 0
+    )
 
 
 def open_tree_context(llama: llama_cpp.Llama, leaves: int) -> None:

@@ -5,6 +5,7 @@ Knows the parts and how they fit. Does not know how tokens are generated with th
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from aded_edge.decode.budget import CostBudget, FixedBudget
@@ -12,12 +13,13 @@ from aded_edge.decode.candidates import CANDIDATES
 from aded_edge.decode.loop import Loop
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
 from aded_edge.draft.puct import PUCT_NODES
-from aded_edge.llamacpp.context import offloads, why_plain
+from aded_edge.llamacpp.context import why_plain
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
-from aded_edge.llamacpp.fork import end_threads_before_forks
+from aded_edge.llamacpp.fork import end_threads_before_forks, uses_devices
 from aded_edge.llamacpp.target import MAX_LEAVES, LlamaTarget, open_tree_context
 
-from .costs import load_or_measure
+from . import costs
+from .costs import candidates_pay, load_or_measure, load_or_measure_trees
 from .exactness import load_or_prove
 from .persistence import Persistence
 
@@ -25,11 +27,11 @@ if TYPE_CHECKING:
     from .llama import Llama
 
 _LEAVES = 16
-"""Leaves of a draft on a GPU, where another row costs next to nothing."""
+"""The most leaves of a draft where trees pay."""
 
 _GPU_FORKED = (
-    "layers of this model are on a GPU, which a process made by fork cannot use; load the model in "
-    "the new process, or start it by spawn"
+    "this model may use a GPU or another machine, which a process made by fork cannot do; load the "
+    "model in the new process, or start it by spawn"
 )
 
 
@@ -42,25 +44,14 @@ def plain_because(llama: Llama) -> str | None:
     return why_plain(llama)
 
 
-def prepare_for_forks(llama: Llama) -> str | None:
+def prepare_for_forks() -> str | None:
     """Let processes that are forked from now on evaluate; return why they cannot, if so."""
     end_threads_before_forks()
-    return _GPU_FORKED if offloads(llama) else None
-
-
-def open_context(llama: Llama) -> None:
-    """Open the context again if drafts are to have several leaves.
-
-    Raises:
-        ModelError: there is not enough memory.
-    """
-    leaves = _max_leaves(llama)
-    if leaves > 1:
-        open_tree_context(llama, leaves)
+    return _GPU_FORKED if uses_devices() else None
 
 
 def build_loop(llama: Llama, target: LlamaTarget, persistence: Persistence | None) -> Loop | None:
-    """Build the loop that drafts.
+    """Build the loop that drafts. The context is opened again where drafts are to branch.
 
     Args:
         llama: the model; its history is empty before and afterwards.
@@ -69,30 +60,34 @@ def build_loop(llama: Llama, target: LlamaTarget, persistence: Persistence | Non
 
     Returns:
         None if no batch width is exact, and the model is to be.
+
+    Raises:
+        ModelError: there is not enough memory.
     """
-    kind = PaperDrafter if llama.drafting == "paper" else AdaptiveDrafter
-    drafter = kind(max_leaves=_max_leaves(llama))
+    paper = llama.drafting == "paper"
+    drafter = PaperDrafter(max_leaves=MAX_LEAVES) if paper else AdaptiveDrafter(max_leaves=1)
     if persistence is not None:
         persistence.load(model_fingerprint(llama), model_name(llama), drafter)
+    began = time.perf_counter()
     curve = load_or_measure(llama, target, persistence)
-    if llama.drafting == "paper":
+    if paper:
+        _open_for_trees(llama, target, MAX_LEAVES)
         return Loop(target, drafter, FixedBudget(PUCT_NODES, curve.scale))
-    widths = None
     if llama.exact:
         widths = load_or_prove(llama, target, curve, persistence)
-        if not widths:
-            return None
-    # On a CPU only nearly certain tokens are worth drafting, and learning the target's other
-    # candidates takes longer than it saves (NOTES.md).
-    candidates = CANDIDATES if offloads(llama) else 0
-    return Loop(target, drafter, CostBudget(curve, widths), candidates)
+        # Only chains leave the KV cells in order, and so the order of summation.
+        return Loop(target, drafter, CostBudget(curve, widths), 0) if widths else None
+    budget, candidates = CostBudget(curve), 0
+    # Elsewhere branches and the target's other candidates bring nothing (NOTES.md).
+    if budget.rows_are_cheap:
+        _open_for_trees(llama, target, _LEAVES)
+        left = costs.MEASURE_SECONDS - (time.perf_counter() - began)
+        if load_or_measure_trees(llama, target, curve, persistence, left):
+            drafter.max_leaves, drafter.least_branch = _LEAVES, budget.branch
+        candidates = CANDIDATES if candidates_pay(curve, llama.n_vocab()) else 0
+    return Loop(target, drafter, budget, candidates)
 
 
-def _max_leaves(llama: Llama) -> int:
-    if llama.drafting == "paper":
-        return MAX_LEAVES
-    if llama.exact:
-        return 1
-    # On a CPU trees hardly beat chains, and only chains leave the KV cache in order. That
-    # keeps the order of summation, and so every bit of the logits (NOTES.md).
-    return _LEAVES if offloads(llama) else 1
+def _open_for_trees(llama: Llama, target: LlamaTarget, leaves: int) -> None:
+    open_tree_context(llama, leaves)
+    target.reopened()

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aded_edge.arrays import Float32Array, Int32Array
-from aded_edge.decode.cost_curve import FIRST, THEN, CostCurve
+from aded_edge.decode.cost_curve import CostCurve
+from aded_edge.decode.measuring import FIRST, THEN
 from aded_edge.llamacpp.fingerprint import bit_conditions, cost_key
 from aded_edge.llamacpp.target import LlamaTarget
 from aded_edge.store import Proof

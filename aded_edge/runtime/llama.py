@@ -35,7 +35,7 @@ from aded_edge.llamacpp.target import LAST_ROW, LlamaTarget
 from aded_edge.store import default_store_path
 
 from .access import Access, alone, reading
-from .building import build_loop, open_context, plain_because, prepare_for_forks
+from .building import build_loop, plain_because, prepare_for_forks
 from .closed import CLOSED, Freed
 from .completion import complete, ended_in_time, handles
 from .costs import save_observed
@@ -116,10 +116,9 @@ class Llama(LiteralLlama):
         self._plain_because = plain_because(self)
         # llama.cpp rounds its context up, but the history has only as many places as asked for.
         self._n_ctx = min(self._n_ctx, len(self.input_ids))
-        self._access.after_fork = prepare_for_forks(self)
+        self._access.after_fork = prepare_for_forks()
         if self._plain_because is None:
             assert warm_up is not None
-            open_context(self)
             warm_up.wait()
             self._target = LlamaTarget(self)
             if self.store is not None:
@@ -255,6 +254,8 @@ class Llama(LiteralLlama):
     def save_state(self) -> llama_cpp.LlamaState:
         """Copy history and KV cache; see `llama_cpp.Llama.save_state`."""
         self._settle()
+        if self._target is not None:
+            self._target.drop_leaves()
         return super().save_state()
 
     @alone

@@ -16,7 +16,8 @@ from typing import Any
 
 import psutil
 
-from aded_edge.decode.cost_curve import CostCurve, measure
+from aded_edge.decode.cost_curve import CostCurve
+from aded_edge.decode.measuring import measure
 from aded_edge.errors import ModelError
 from aded_edge.llamacpp.context import set_threads, why_plain
 from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key, model_name
