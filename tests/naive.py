@@ -309,8 +309,11 @@ def speed(nodes, probs, seconds):
 def best_speed(probs, seconds, loss_budget=math.inf):
     """The best speed of all prefixes of a draft; 1 (plain) unless one promises the margin.
 
-    All nodes are children of the root. A draft may risk no more than the loss budget.
+    A whole draft may be filled up with nodes that are not expected, because a wider batch can cost
+    less. All nodes are children of the root. A draft may risk no more than the loss budget.
     """
+    most = max(max(seconds) - 1, len(probs)) if probs else 0
+    probs = [*probs, *[0.0] * (most - len(probs))]
 
     def loss(nodes):
         width = min((w for w in seconds if w > nodes), default=math.inf)

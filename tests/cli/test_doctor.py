@@ -79,8 +79,8 @@ def test_a_later_run_finds_what_the_doctor_measured(model_path, tmp_path, quick,
 
 
 def test_the_doctor_proves_in_the_context_that_exact_uses(model_path, quick, monkeypatch, load):
-    """Also where `Llama` opens one for trees, as it does on a GPU."""
-    monkeypatch.setattr("aded_edge.runtime.building.offloads", lambda llama: True)
+    """Also where `Llama` opens one for trees, as it does where rows are cheap."""
+    monkeypatch.setattr("aded_edge.decode.budget.CHEAP", 1.0)
     settings = {"ctx": 256, "threads": 1, "gpu_layers": 0, "flash_attn": True}
     found = examine.examine(model_path, progress=lambda *_: None, **settings)
     llama = load(exact=True, n_ctx=256, n_gpu_layers=0)

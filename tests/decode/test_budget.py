@@ -39,6 +39,11 @@ def tree(probs):
     return DraftTree.build(range(n), [-1] * n, probs)
 
 
+def filled(probs, n):
+    """Probabilities of a draft's first n nodes; those that it lacks are not expected at all."""
+    return probs[:n] + [0.0] * (n - len(probs))
+
+
 def unlimited(curve):
     """A budget whose loss budget is never used up, so that only the expected speed decides."""
     budget = CostBudget(curve)
@@ -50,7 +55,7 @@ def unlimited(curve):
 @settings(deadline=None)
 def test_no_other_number_of_nodes_gives_more_tokens_per_second(probs, seconds):
     cut = unlimited(CostCurve(seconds)).cut(tree(probs))
-    assert cut.probs.tolist() == probs[: len(cut)]
+    assert cut.probs.tolist() == filled(probs, len(cut))
     best = naive.best_speed(probs, seconds)
     assert naive.speed(len(cut), probs, seconds) == pytest.approx(best, rel=1e-6)
 
@@ -149,7 +154,7 @@ def evaluated(seconds, drafts):
     widths = []
     for draft in drafts:
         cut = budget.cut(draft)
-        assert cut.tokens.tolist() == draft.tokens[: len(cut)].tolist()
+        assert cut.tokens.tolist()[: len(draft)] == draft.tokens[: len(cut)].tolist()
         widths.append(len(cut) + 1)
     return widths
 
@@ -211,6 +216,7 @@ def test_no_draft_risks_more_than_the_loss_budget_holds(probs, seconds, loss_bud
     budget = CostBudget(CostCurve(seconds))
     budget._loss_budget = loss_budget
     cut = budget.cut(tree(probs))
+    assert cut.probs.tolist() == filled(probs, len(cut))
     assert naive.speed(len(cut), probs, seconds) >= 0.999 * naive.best_speed(
         probs, seconds, loss_budget - 1e-6
     )

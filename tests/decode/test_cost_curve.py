@@ -8,16 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aded_edge.decode import cost_curve
 from aded_edge.decode.budget import CostBudget, FixedBudget
-from aded_edge.decode.cost_curve import (
-    FIRST,
-    NARROW,
-    WIDTHS,
-    CostCurve,
-    measure,
-    measure_first,
-)
+from aded_edge.decode.cost_curve import WIDTHS, CostCurve
 from aded_edge.draft.tree import DraftTree
 
 STAIRCASE = {1: 0.01, 2: 0.02, 3: 0.026, 4: 0.024, 6: 0.05, 8: 0.035, 16: 0.05, 32: 0.2}
@@ -163,96 +155,6 @@ def test_the_curve_stays_positive_whatever_is_observed(steps):
     assert curve.ratios[0] == 1.0
 
 
-class Machine:
-    """Evaluations on a simulated clock."""
-
-    def __init__(self, monkeypatch, cost):
-        self.now = 0.0
-        self.cost = cost
-        self.evaluated = []
-        monkeypatch.setattr(cost_curve.time, "perf_counter", lambda: self.now)
-
-    def evaluate(self, width):
-        self.evaluated.append(width)
-        self.now += self.cost(width, self.evaluated.count(width))
-
-
-def test_a_measured_curve_is_the_fastest_of_all_rounds(monkeypatch):
-    """The first evaluation of a width allocates, and others are disturbed."""
-    machine = Machine(monkeypatch, lambda width, times: width + (5.0 if times % 3 else 0.0))
-    curve = measure(machine.evaluate, 8, seconds=1e9, rounds=4)
-    assert curve.seconds() == pytest.approx({width: width for width in range(1, 9)})
-
-
-def test_a_change_of_the_width_is_part_of_what_a_draft_costs(monkeypatch):
-    """llama.cpp builds its graph anew before the draft, and again after it."""
-
-    class Changing(Machine):
-        def evaluate(self, width):
-            self.now += 0.25 * (self.evaluated[-1:] != [width])
-            super().evaluate(width)
-
-    machine = Changing(monkeypatch, lambda width, times: width)
-    curve = measure(machine.evaluate, 4, seconds=1e9)
-    assert curve.seconds() == pytest.approx({1: 1.0, 2: 2.5, 3: 3.5, 4: 4.5})
-    curve = CostCurve({1: 1.0, 2: 2.0})
-    for _ in range(20):
-        for width, seconds in ((1, 1.0), (2, 2.25), (1, 1.25)):
-            curve.observe(width, seconds)
-    assert curve.seconds() == pytest.approx({1: 1.0, 2: 2.5})
-
-
-def test_measuring_leaves_out_what_does_not_fit(monkeypatch):
-    machine = Machine(monkeypatch, lambda width, times: 1.0)
-    assert measure(machine.evaluate, 11, seconds=1e9).widths.tolist() == [*range(1, 9), 10]
-    assert max(machine.evaluated) == 10
-
-
-def test_a_slow_machine_is_measured_once_and_not_in_its_widest(monkeypatch):
-    machine = Machine(monkeypatch, lambda width, times: 10.0 * width)
-    curve = measure(machine.evaluate, 64, seconds=0.0)
-    assert curve.widths.tolist() == [width for width in WIDTHS if width <= NARROW]
-    assert machine.evaluated.count(8) == 1
-
-
-def test_most_of_the_time_goes_to_narrow_widths(monkeypatch):
-    machine = Machine(monkeypatch, lambda width, times: 1.0)
-    assert measure(machine.evaluate, 64, seconds=1e9, rounds=3).widths.tolist() == list(WIDTHS)
-    assert machine.evaluated.count(NARROW) == 2 * 3
-    assert machine.evaluated.count(64) == 3
-
-
-def test_a_wider_evaluation_never_seems_cheaper_than_a_plain_one(monkeypatch):
-    machine = Machine(monkeypatch, lambda width, times: 2.0 if width == 1 else 1.0)
-    assert measure(machine.evaluate, 4, seconds=1e9).seconds() == pytest.approx(
-        dict.fromkeys(range(1, 5), 2.0)
-    )
-
-
-# --- before the first answer --------------------------------------------------------------------
-
-
-def test_the_first_widths_come_first_and_the_others_as_far_as_the_time_goes(monkeypatch):
-    for seconds, measured in ((1.2, FIRST), (1e9, WIDTHS)):
-        machine = Machine(monkeypatch, lambda width, times: 0.01 * width)
-        curve = measure_first(machine.evaluate, 64, seconds)
-        assert set(measured) <= set(curve.seconds())
-        assert curve.widths.tolist() == list(WIDTHS)
-        assert machine.now < seconds
-        assert not curve.disturbed
-
-
-@pytest.mark.parametrize("plain", [0.001, 0.02, 0.1, 0.3, 1.0])
-def test_the_time_is_kept_however_slow_the_machine_is(monkeypatch, plain):
-    """On the slowest, what was measured is not worth keeping."""
-    machine = Machine(monkeypatch, lambda width, times: plain * (1 + 0.5 * (width - 1)))
-    curve = measure_first(machine.evaluate, 64, seconds=2.0)
-    assert machine.now < 2.0
-    assert curve.disturbed == (plain >= 0.3)
-    assert curve.widths.tolist() == list(WIDTHS)
-    assert set(FIRST) <= set(curve.seconds()) or plain >= 0.1
-
-
 def test_drafts_whose_cost_is_wrong_are_found_out_within_100_steps():
     """Every draft is right, and each loses time, because the curve says that it costs nothing."""
     curve = CostCurve({1: 0.1, 2: 0.105, 4: 0.11, 8: 0.12})
@@ -265,18 +167,6 @@ def test_drafts_whose_cost_is_wrong_are_found_out_within_100_steps():
         widths.append(width)
     assert 8 not in widths[100:]
     assert curve.scale == pytest.approx(0.1, rel=0.05)
-
-
-def test_a_measurement_whose_rounds_disagree_is_disturbed(monkeypatch):
-    machine = Machine(monkeypatch, lambda width, times: width * (3.0 if times % 2 else 1.0))
-    assert measure_first(machine.evaluate, 64, seconds=1e9).disturbed
-
-
-def test_a_context_that_holds_less_is_not_measured_beyond(monkeypatch):
-    machine = Machine(monkeypatch, lambda width, times: 1.0)
-    curve = measure_first(machine.evaluate, 5, seconds=1e9)
-    assert max(machine.evaluated) == 5
-    assert curve.widths.tolist() == [1, 2, 3, 4, 5]
 
 
 KNOWN = {1: 1.0, 2: 2.0, 4: 2.5, 8: 4.5}
@@ -335,9 +225,3 @@ def test_what_is_only_estimated_is_probed_soon():
         disturbed: CostBudget(CostCurve(KNOWN, 8, disturbed))._due for disturbed in (True, False)
     }
     assert waits[True] * 2 < waits[False]
-
-
-def test_a_context_that_evaluates_single_tokens_only_is_measured_too():
-    curve = measure_first(lambda width: None, 1, 1.0)
-    assert curve.widths.tolist() == [1]
-    assert curve.scale > 0

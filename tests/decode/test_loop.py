@@ -183,3 +183,54 @@ def test_the_context_is_filled_to_its_end_and_then_refused():
         deque(map(said.append, stream))
     assert target.history.tolist() == [*PROMPT, *said[:-1]]
     assert len(target.history) == 20
+
+
+class Filling(FixedBudget):
+    """Fills every draft up to 16 nodes, as a cost curve that falls may ask for."""
+
+    def cut(self, tree):
+        return tree.filled(16) if len(tree) else tree
+
+
+@pytest.mark.parametrize("draft", DRAFTS)
+def test_a_draft_that_is_filled_up_changes_no_token(draft):
+    plain, _ = decode(ngram(), NoDrafter(), 200)
+    target = ngram()
+    said, _ = decode(target, TreeDrafter(draft(target)), 200, budget=Filling(16))
+    assert said == plain
+    assert 17 in target.widths
+
+
+def test_a_draft_is_filled_up_no_further_than_the_context():
+    target = ScriptedTarget(ngram()._logits_of, VOCABULARY, n_ctx=20)
+    target.read(PROMPT)
+    said = []
+    with pytest.raises(EvaluationError, match="do not fit"):
+        deque(map(said.append, Loop(target, TreeDrafter(perfect_chain(target)), Filling(16)).run(greedy)))
+    assert len(target.history) == 20
+
+
+def test_the_budget_sees_what_settling_takes(monkeypatch):
+    """Rejected branches are removed there: that is a part of what a tree costs."""
+    seconds = {"submit": 3.0, "settle": 5.0}
+    now = [0.0]
+
+    class Slow(ScriptedTarget):
+        def submit(self, *arguments):
+            super().submit(*arguments)
+            now[0] += seconds["submit"]
+
+        def settle(self):
+            now[0] += seconds["settle"] if self.ticket else 0.0
+            super().settle()
+
+    class Watching(FixedBudget):
+        def observe(self, width, spent):
+            seen.append(spent)
+
+    seen = []
+    monkeypatch.setattr("aded_edge.decode.stats.time.perf_counter", lambda: now[0])
+    target = Slow(ngram()._logits_of, VOCABULARY)
+    said, loop = decode(target, TreeDrafter(adversarial_tree(target)), 20, budget=Watching(16))
+    assert seen == [8.0] * (loop.meter.steps)
+    assert loop.meter.seconds["accepting"] >= 5.0 * loop.meter.steps

@@ -101,6 +101,23 @@ def test_nothing_is_looked_for_behind_what_is_not_worth_it(texts, context, nodes
     assert all(tree.probs[tree.parents[tree.parents >= 0]] >= np.float32(worth))
 
 
+@given(
+    st.lists(texts, max_size=3),
+    st.lists(st.integers(0, 2), min_size=1),
+    st.sampled_from([0.1, 0.3, 0.6, 1.0]),
+)
+def test_a_branch_that_is_hardly_likely_is_left_out(texts, context, least_branch):
+    tree = Knowledge(texts).draft(context, max_nodes=40, max_leaves=64, least_branch=least_branch)
+    assert_is_a_tree(tree)
+    seen = set()
+    for parent, prob in zip(tree.parents.tolist(), tree.probs.tolist(), strict=True):
+        assert parent not in seen or prob >= np.float32(least_branch)
+        seen.add(parent)
+    if least_branch == 1.0:
+        chain = Knowledge(texts).draft(context, max_nodes=40, max_leaves=1)
+        assert_same(tree, chain)
+
+
 @given(st.lists(texts, max_size=3), st.lists(st.integers(0, 9), min_size=9, max_size=20))
 def test_only_the_last_tokens_of_the_history_count(texts, context):
     known = Knowledge(texts)

@@ -38,6 +38,22 @@ def test_a_prefix_is_the_first_nodes_of_every_array(n):
         assert np.array_equal(getattr(prefix, name), getattr(FORK, name)[:n])
 
 
+@pytest.mark.parametrize("n", range(1, 10))
+def test_a_filled_tree_continues_the_path_of_its_last_node(n):
+    filled = FORK.prefix(4).filled(n)
+    assert len(filled) == max(n, 4)
+    assert_starts_with(filled, FORK.prefix(4))
+    assert filled.tokens[4:].tolist() == [8] * (n - 4)
+    assert filled.parents[4:].tolist() == list(range(3, n - 1))
+    assert filled.probs[4:].tolist() == [0.0] * (n - 4)
+    assert filled.cells.dtype == np.int16
+
+
+def assert_starts_with(tree, other):
+    for name in ("tokens", "parents", "probs", "estimates", "cells"):
+        assert np.array_equal(getattr(tree, name)[: len(other)], getattr(other, name))
+
+
 @pytest.mark.parametrize(
     ("parent", "token", "node"),
     [(-1, 5, 0), (-1, 6, 1), (0, 7, 2), (0, 8, 3), (1, 7, 4), (2, 5, 5)],

@@ -4,9 +4,11 @@ import pytest
 
 from aded_edge.decode.cost_curve import CostCurve
 from aded_edge.llamacpp.target import LlamaTarget
-from aded_edge.runtime import costs
-from aded_edge.runtime.costs import chain_evaluation
+from aded_edge.runtime import building, costs
+from aded_edge.runtime.costs import candidates_pay, chain_evaluation
 
+STEEP = {width: 1 + 0.5 * (width - 1) for width in (1, 2, 4, 8, 16)}
+FLAT = {width: 1 + 0.01 * (width - 1) for width in (1, 2, 4, 8, 16)}
 CURVE = dict.fromkeys((1, 2, 4, 8), 1.0)
 
 
@@ -78,3 +80,112 @@ def test_a_disturbed_measurement_is_used_and_not_kept(load_tiny, tmp_path, monke
         with load_tiny(store=store) as llama:
             assert llama._loop.budget.curve.ratio(8) == 1.0
     assert len(seen) == 2
+
+
+# --- what is decided by costs ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def costing(monkeypatch):
+    """Sets the costs that are measured, in milliseconds."""
+
+    def costing(milliseconds):
+        seconds = {width: cost / 1e3 for width, cost in milliseconds.items()}
+        monkeypatch.setattr(costs, "measure_first", lambda *_: CostCurve(seconds))
+
+    return costing
+
+
+@pytest.mark.parametrize("gpu_layers", [0, 1, -1])
+@pytest.mark.parametrize(("curve", "leaves"), [(STEEP, 1), (FLAT, 16)])
+def test_trees_are_drafted_where_rows_are_cheap_whatever_is_offloaded(
+    load_tiny, costing, gpu_layers, curve, leaves
+):
+    """A number of layers, or a build for GPUs, says nothing: it may have found no device."""
+    costing(curve)
+    llama = load_tiny(n_gpu_layers=gpu_layers)
+    assert llama.context_params.n_seq_max == leaves
+    assert llama._loop.drafter.max_leaves == leaves
+
+
+def test_what_a_leaf_costs_is_measured_in_this_context(load_tiny, costing, tmp_path, monkeypatch):
+    """And kept for contexts of this size: llama.cpp walks through all cells."""
+    costing(FLAT)
+    asked = []
+
+    def measure_trees(evaluate, most, leaves, seconds):
+        asked.append((most, leaves))
+        return {1: 1.0, 16: 2.0}, {1: 1.0, 16: 2.7}
+
+    monkeypatch.setattr(costs, "measure_trees", measure_trees)
+    store = tmp_path / "store.db"
+    for n_ctx in (256, 256, 512, 256, 512):
+        with load_tiny(store=store, n_ctx=n_ctx) as llama:
+            assert llama._loop.budget.curve.leaf == pytest.approx(0.1)
+            assert llama._loop.drafter.least_branch == pytest.approx(0.112)
+    assert asked == [(65, 16), (65, 16)]
+
+
+def test_without_time_for_trees_chains_are_drafted(load_tiny, costing, monkeypatch):
+    costing(FLAT)
+    monkeypatch.setattr(costs, "measure_trees", lambda *_: None)
+    assert load_tiny()._loop.drafter.max_leaves == 1
+
+
+def test_what_a_change_of_the_width_costs_is_measured_once(load_tiny, tmp_path, monkeypatch):
+    asked = []
+
+    def measure_changes(evaluate, most, seconds):
+        asked.append(most)
+        return {1: 1.0, 4: 2.0}, {1: 1.25, 4: 2.25}
+
+    monkeypatch.setattr(costs, "measure_changes", measure_changes)
+    store = tmp_path / "store.db"
+    for _ in range(3):
+        with load_tiny(store=store) as llama:
+            assert llama._loop.budget.curve.switch == pytest.approx(0.25)
+    assert asked == [65]
+
+
+def test_a_store_of_an_earlier_version_is_added_to(load_tiny, tmp_path, measured):
+    """It knows chains only; the curve itself is not measured again."""
+    store = tmp_path / "store.db"
+    with load_tiny(store=store) as llama:
+        llama._persistence.wait()
+    from aded_edge.store import Store
+
+    with Store.open(store) as opened, opened._file.writing() as conn:
+        gone = conn.execute("DELETE FROM cost_curves WHERE key LIKE '% %'").rowcount
+    assert gone >= 2
+    assert load_tiny(store=store).costs == CURVE
+    assert len(measured) == 1
+
+
+def test_everything_is_measured_within_the_time(load_tiny, monkeypatch):
+    """However slow the model is: by its own clock, chains, changes and trees together."""
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    real = LlamaTarget.evaluate
+
+    def slow(self, root, tokens, parents):
+        now[0] += 0.03 * (1 + 0.01 * len(tokens))
+        return real(self, root, tokens, parents)
+
+    monkeypatch.setattr(LlamaTarget, "evaluate", slow)
+    monkeypatch.setattr(costs, "MEASURE_SECONDS", 2.0)
+    llama = load_tiny()
+    assert 1.0 < now[0] <= 2.0
+    assert llama._loop.drafter.max_leaves in {1, 16}
+
+
+@pytest.mark.parametrize(("seconds", "pays"), [(1e-9, False), (10.0, True)])
+def test_candidates_are_learned_where_finding_them_takes_less_than_they_bring(seconds, pays):
+    assert candidates_pay(CostCurve({1: seconds}), 500) == pays
+
+
+def test_candidates_are_left_out_where_rows_are_dear(load_tiny, costing, monkeypatch):
+    monkeypatch.setattr(building, "candidates_pay", lambda *_: True)
+    costing(STEEP)
+    assert load_tiny()._loop._candidates == 0
+    costing(FLAT)
+    assert load_tiny()._loop._candidates > 0

@@ -222,7 +222,8 @@ def _prove(
 ) -> tuple[Proof, dict[str, Any]]:
     """Prove which widths are exact; returns also what the proof depends on.
 
-    `Llama` opens its context for trees on a GPU; one that is exact, or off, opens it for chains.
+    `Llama` opens its context for trees where rows are cheap; one that is exact, or off, opens it
+    for chains.
     """
     with closing(Llama(model, drafting="off", store=None, **settings)) as llama:
         proof = prove(llama, LlamaTarget(llama), CostCurve(costs), whole=True)
