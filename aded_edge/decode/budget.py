@@ -77,9 +77,9 @@ _AS_FAST = 0.97
 measured costs are noisy."""
 
 
-CHEAP = 0.04
-"""Rows are cheap where a node pays that is at most this likely (`CostBudget.worth`). Only then do
-branches and the target's other candidates bring anything (NOTES.md)."""
+CHEAP = 0.08
+"""Rows are cheap where a node pays that is at most this likely. Only then do branches and the
+target's other candidates bring anything (NOTES.md)."""
 
 
 @kernel
@@ -190,8 +190,11 @@ class CostBudget:
 
     @property
     def rows_are_cheap(self) -> bool:
-        """Whether nodes pay that are hardly likely: branches, and the target's other candidates."""
-        return self.worth <= CHEAP
+        """Whether nodes pay that are hardly likely, by the widths that were measured."""
+        widths, ratios = self._allowed()
+        known = np.asarray([w > 1 and self.curve.is_measured(w) for w in widths.tolist()])
+        needed = (MARGIN * ratios[known] - 1.0) / (widths[known] - 1)
+        return bool(np.any(needed <= CHEAP))
 
     @property
     def branch(self) -> float:

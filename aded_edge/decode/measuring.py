@@ -143,9 +143,11 @@ def measure_changes(evaluate: Callable[[int], object], most: int, seconds: float
 
     Returns:
         For width 1 and a wider one: seconds behind itself, and seconds behind the other one. None
-        if the time was too short.
+        if the time was too short, or there is no wider one.
     """
     start, width = time.perf_counter(), min(_CHANGED, most)
+    if width == 1:
+        return None
     order = (1, width, width, width, 1, 1, 1)
     rounds: list[list[float]] = []
     longest = _timed(evaluate, 1) * sum(order)

@@ -16,7 +16,7 @@ from .fingerprint import cost_conditions, cost_key, model_fingerprint, model_nam
 from .fork import end_threads_before_forks, uses_devices
 from .parallel import ParallelTarget
 from .prompt import Prompter, common_prefix
-from .target import MAX_LEAVES, MAX_WIDTH, LlamaTarget, open_tree_context
+from .target import MAX_LEAVES, MAX_WIDTH, LlamaTarget, can_branch, open_tree_context
 
 __all__ = [
     "MAX_LEAVES",
@@ -24,6 +24,7 @@ __all__ = [
     "LlamaTarget",
     "ParallelTarget",
     "Prompter",
+    "can_branch",
     "common_prefix",
     "cost_conditions",
     "cost_key",

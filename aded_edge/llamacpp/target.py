@@ -94,7 +94,8 @@ class LlamaTarget:
         self._memory = llama_cpp.llama_get_memory(self._ctx)
         self._pending: _Pending | None = None
         self._settled = -1  # length of the history after which the KV cache has no cells, if known
-        self._trees = _is_for_trees(self._llama)
+        # Whether the context has sequences for the leaves of trees.
+        self._trees = can_branch(self._llama) and llama_cpp.llama_n_seq_max(self._ctx) > 1
         self._address: int | None = None  # of llama.cpp's logits
         self.row = LAST_ROW
 
@@ -279,10 +280,9 @@ class LlamaTarget:
         return int(llama._n_ctx - llama.n_tokens)
 
 
-def _is_for_trees(llama: llama_cpp.Llama) -> bool:
-    """Whether the context that is open has sequences for the leaves of trees."""
-    recurrent = llama._is_recurrent or llama._is_hybrid
-    return llama_cpp.llama_n_seq_max(llama._ctx.ctx) > 1 and not recurrent
+def can_branch(llama: llama_cpp.Llama) -> bool:
+    """Whether trees with several leaves can be evaluated: recurrent memory has no cells to share."""
+    return not (llama._is_recurrent or llama._is_hybrid)
 
 
 def _drops_what_left_a_window(llama: llama_cpp.Llama) -> bool:

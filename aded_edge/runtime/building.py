@@ -16,7 +16,7 @@ from aded_edge.draft.puct import PUCT_NODES
 from aded_edge.llamacpp.context import why_plain
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
 from aded_edge.llamacpp.fork import end_threads_before_forks, uses_devices
-from aded_edge.llamacpp.target import MAX_LEAVES, LlamaTarget, open_tree_context
+from aded_edge.llamacpp.target import MAX_LEAVES, LlamaTarget, can_branch, open_tree_context
 
 from . import costs
 from .costs import candidates_pay, load_or_measure, load_or_measure_trees
@@ -77,14 +77,15 @@ def build_loop(llama: Llama, target: LlamaTarget, persistence: Persistence | Non
         widths = load_or_prove(llama, target, curve, persistence)
         # Only chains leave the KV cells in order, and so the order of summation.
         return Loop(target, drafter, CostBudget(curve, widths), 0) if widths else None
-    budget, candidates = CostBudget(curve), 0
-    # Elsewhere branches and the target's other candidates bring nothing (NOTES.md).
-    if budget.rows_are_cheap:
+    budget = CostBudget(curve)
+    if not budget.rows_are_cheap:  # branches and the target's other candidates bring nothing
+        return Loop(target, drafter, budget, 0)
+    if can_branch(llama):
         _open_for_trees(llama, target, _LEAVES)
         left = costs.MEASURE_SECONDS - (time.perf_counter() - began)
         if load_or_measure_trees(llama, target, curve, persistence, left):
             drafter.max_leaves, drafter.least_branch = _LEAVES, budget.branch
-        candidates = CANDIDATES if candidates_pay(curve, llama.n_vocab()) else 0
+    candidates = CANDIDATES if candidates_pay(curve, llama.n_vocab()) else 0
     return Loop(target, drafter, budget, candidates)
 
 

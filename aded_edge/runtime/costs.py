@@ -86,7 +86,9 @@ def load_or_measure(
     most = target.max_nodes + 1
     known, changes = _load(llama, persistence), _load_pair(llama, persistence, _CHANGES)
     if known is not None and (changes is not None or _PLAIN_TIMES * known[1] > MEASURE_SECONDS):
-        return CostCurve(known, most, switch=change_cost(changes) if changes is not None else 0.0)
+        curve = CostCurve(known, most)
+        curve.switch = _switch(curve, changes)
+        return curve
     log.info("measuring the costs of evaluations on this machine (once, at most two seconds) ...")
     evaluate = chain_evaluation(llama, target, MEASURE_SECONDS / 4)
     if known is not None:
@@ -98,10 +100,9 @@ def load_or_measure(
             _save(llama, curve.seconds(), persistence)
     left = MEASURE_SECONDS - (time.perf_counter() - began)
     changes = measure_changes(evaluate, most, left)
-    if changes is not None:
-        curve.switch = change_cost(changes)
-        if not curve.disturbed:
-            _save_pair(llama, changes, persistence, _CHANGES)
+    curve.switch = _switch(curve, changes)
+    if changes is not None and not curve.disturbed:
+        _save_pair(llama, changes, persistence, _CHANGES)
     llama.reset()
     target.truncate(0)
     return curve
@@ -240,6 +241,13 @@ def _history(llama: llama_cpp.Llama, seconds: float) -> tuple[Int32Array, int]:
         if time.perf_counter() - began > seconds:
             break
     return tokens, length
+
+
+def _switch(curve: CostCurve, changes: Pair | None) -> float:
+    """What a change of the width costs; behind itself, a width costs no less than a plain step."""
+    if changes is None:
+        return 0.0
+    return min(change_cost(changes), max(curve.ratio(2) - 1.0, 0.0) / 2)
 
 
 _CHANGES = (" behind itself", " behind another")

@@ -132,7 +132,10 @@ def test_without_time_for_trees_chains_are_drafted(load_tiny, costing, monkeypat
     assert load_tiny()._loop.drafter.max_leaves == 1
 
 
-def test_what_a_change_of_the_width_costs_is_measured_once(load_tiny, tmp_path, monkeypatch):
+def test_what_a_change_of_the_width_costs_is_measured_once(
+    load_tiny, costing, tmp_path, monkeypatch
+):
+    costing(STEEP)
     asked = []
 
     def measure_changes(evaluate, most, seconds):
