@@ -77,7 +77,7 @@ _AS_FAST = 0.97
 measured costs are noisy."""
 
 
-CHEAP = 0.08
+CHEAP = 0.06
 """Rows are cheap where a node pays that is at most this likely. Only then do branches and the
 target's other candidates bring anything (NOTES.md)."""
 
@@ -99,25 +99,28 @@ def _best_nodes(
     best_speed = MARGIN
     tokens = 1.0
     missed = 1.0  # probability that none of the nodes so far is accepted
-    nodes = branches = 0
+    branches = place = 0
     has_child = np.zeros(probs.size + 1, np.bool_)  # of the root, then of each node
-    for i in range(widths.size):
-        # A tree that ends between two measured widths pays for the wider one.
-        while nodes < min(widths[i] - 1, probs.size):
-            tokens += probs[nodes]
-            parent = parents[nodes]
-            if parent == ROOT:
-                missed -= probs[nodes]
-            branches += has_child[parent + 1]
-            has_child[parent + 1] = True
-            nodes += 1
-        cost = ratios[i] + branches * leaf
-        speed = tokens / cost
-        if speed > best_speed and missed * (cost - 1.0) <= max(loss_budget, SAFE):
-            best_speed = speed
-            best_nodes, best_width, best_branches = nodes, widths[i], branches
-        if nodes == probs.size and not may_fill:
-            break
+    most = min(probs.size, widths[-1] - 1)
+    for nodes in range(1, most + 1):
+        tokens += probs[nodes - 1]
+        parent = parents[nodes - 1]
+        if parent == ROOT:
+            missed -= probs[nodes - 1]
+        branches += has_child[parent + 1]
+        has_child[parent + 1] = True
+        while widths[place] <= nodes:
+            place += 1
+        # A tree that ends between two measured widths pays for the wider one. A whole draft may
+        # also be filled up to any wider one.
+        for i in range(place, widths.size if may_fill and nodes == probs.size else place + 1):
+            cost = ratios[i] + branches * leaf
+            speed = tokens / cost
+            better = speed > best_speed or (speed == best_speed and widths[i] == best_width)
+            ends = may_fill or widths[i] == nodes + 1
+            if better and ends and missed * (cost - 1.0) <= max(loss_budget, SAFE):
+                best_speed = speed
+                best_nodes, best_width, best_branches = nodes, widths[i], branches
     return best_nodes, best_width, best_branches
 
 

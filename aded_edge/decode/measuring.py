@@ -271,7 +271,7 @@ class _Times:
     def doubtful(self) -> tuple[int, ...]:
         """Return the widths whose cost seems too high beside a wider one's, and was timed once."""
         found, wider = [], float("inf")
-        for width in sorted(self.by_width, reverse=True):
+        for width in sorted(filter(self.by_width.get, self.by_width), reverse=True):
             if len(self.by_width[width]) < _ROUNDS and self.fastest(width) > _FALLS * wider:
                 found.append(width)
             wider = min(wider, self.fastest(width))

@@ -153,8 +153,8 @@ class LlamaTarget:
 
     def _share_history(self, leaf: int, length: int) -> None:
         """Add those cells of the history to a leaf's sequence that it does not have yet."""
-        # llama.cpp is asked, because other callers may have cut the cache back. What a sequence
-        # has begins at position 0, and is part of the history.
+        # llama.cpp is asked, because a state may have been loaded. What a sequence has begins at
+        # position 0 and is part of the history: whoever cuts this back cuts all sequences.
         known = llama_cpp.llama_memory_seq_pos_max(self._memory, leaf) + 1
         if known < length:
             llama_cpp.llama_memory_seq_cp(self._memory, 0, leaf, known, length)
@@ -247,9 +247,11 @@ class LlamaTarget:
         self.truncate(length)
 
     def evaluated_elsewhere(self) -> None:
-        """Note that llama_cpp itself evaluated tokens: cells and logits are no longer known."""
+        """Note that llama_cpp itself will evaluate tokens: it knows sequence 0 only."""
         self.row = LAST_ROW
         self._settled = -1
+        if self._trees:
+            self.truncate(int(self._llama.n_tokens))  # a caller may have lowered it
 
     def truncate(self, length: int) -> bool:
         """Drop the KV cells from position `length` on.

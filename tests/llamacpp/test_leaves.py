@@ -190,10 +190,10 @@ BETWEEN = [
 
 
 @pytest.mark.parametrize("between", BETWEEN)
-def test_whatever_comes_between_two_trees_every_node_sees_its_path(target, fresh, between):
-    target._llama.eval([70, 71, 72, 73, 74])
+def test_whatever_comes_between_two_trees_every_node_sees_its_path(llama, target, fresh, between):
+    llama.eval([70, 71, 72, 73, 74])
     step(target, (0, 2, 6))
-    between(target, target._llama)
+    between(target, llama)
     assert_every_node_sees_its_path(target, fresh)
     step(target, (0, 1, 5))
     assert_every_node_sees_its_path(target, fresh)
@@ -226,11 +226,6 @@ def test_trees_go_on_to_the_end_of_the_context(target, fresh):
     target._llama.eval([70 + n % 30 for n in range(1000)])
     while target.max_nodes >= len(TOKENS):
         step(target, (0, 1, 5))
-    assert_every_node_sees_its_path_in_a_chain(target, fresh)
-
-
-def assert_every_node_sees_its_path_in_a_chain(target, fresh):
-    before = target.history.tolist()
-    assert np.abs(target.evaluate(79, NONE, NONE)[0] - logits_after(fresh, [*before, 79])).max() < (
-        CLOSE
-    )
+    row = target.evaluate(79, NONE, NONE)[0]
+    expected = logits_after(fresh, [*target.history, 79])
+    assert np.abs(row - expected).max() < CLOSE
