@@ -9,8 +9,8 @@ no kernels.
 - `loop`: `Loop` runs the steps; the protocol `Target`; `Choose`, `Stop`, `learn_together`
 - `budget`: where a draft is cut: `CostBudget`, `FixedBudget`, the protocol `Budget`
 - `cost_curve`: seconds of a step by width: `CostCurve`, and the widths: `WIDTHS`
-- `measuring`: how they are measured: `measure_first`, `measure`, `measure_switch`, `measure_trees`, and
-  the widths that come first: `FIRST`, `THEN`
+- `measuring`: how they are measured: `measure_first`, `measure`, `measure_changes`,
+  `measure_trees`, and the widths that come first: `FIRST`, `THEN`
 - `candidates`: the target's likeliest tokens: `top_candidates`, `CANDIDATES`
 - `stats`: figures of a generation: `Stats`, `Meter`
 

@@ -3,9 +3,9 @@
 Cuts a draft at the width with the most expected tokens per second by the cost curve. Zero nodes
 is a normal answer: then the step is plain decoding. Each leaf beyond the first costs what trees
 were measured to cost. Where a change of the width costs time, a width is cheaper behind itself;
-where a wider batch costs less, the draft is filled up to it. After many plain steps in a row a probe
-evaluates a draft that does not seem to pay, and after many drafts in a row there are plain steps,
-so that the cost curve and the calibration stay up to date.
+where a wider batch costs less, the draft is filled up to it. After many plain steps in a row a
+probe evaluates a draft that does not seem to pay, and after many drafts in a row there are plain
+steps, so that the cost curve and the calibration stay up to date.
 
 The loss budget limits the time that drafts may lose in one answer, counted in plain steps. It
 starts small; each plain step adds a share, and each draft adds the time that it saved or subtracts

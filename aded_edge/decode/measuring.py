@@ -163,7 +163,7 @@ def measure_changes(evaluate: Callable[[int], object], most: int, seconds: float
 
 
 def change_cost(measured: Pair) -> float:
-    """What a change of the width costs, by `measure_changes`, in plain steps; 0 if lost in noise."""
+    """What a change of the width costs, by `measure_changes`, in plain steps; 0 if it is noise."""
     same, changed = measured
     cost = sum(changed[w] - same[w] for w in same) / len(same) / same[1]
     return cost if cost >= _LEAST_CHANGE else 0.0

@@ -283,7 +283,7 @@ class LlamaTarget:
 
 
 def can_branch(llama: llama_cpp.Llama) -> bool:
-    """Whether trees with several leaves can be evaluated: recurrent memory has no cells to share."""
+    """Whether trees with several leaves can be evaluated: recurrent memory shares no cells."""
     return not (llama._is_recurrent or llama._is_hybrid)
 
 

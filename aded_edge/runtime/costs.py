@@ -129,7 +129,7 @@ def load_or_measure_trees(
         False if the time was too short: then the cost is not known.
     """
     began = time.perf_counter()
-    # llama.cpp walks through all cells of the context, so what a leaf costs depends on their number.
+    # llama.cpp walks through all cells of the context: what a leaf costs depends on their number.
     kinds = tuple(f"{kind} {llama._n_ctx}" for kind in _TREES)
     leaves = int(llama.context_params.n_seq_max)
     trees = _load_pair(llama, persistence, kinds)

@@ -1,5 +1,7 @@
 """The budget on other people's machines: trees, changes of the width, curves that fall."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -187,7 +189,7 @@ def test_few_distinct_widths_are_used_where_changes_are_dear():
     for switch in (0.0, SWITCH):
         budget = unlimited(CHANGING, switch=switch)
         widths = [taken(budget, draft)[0] for draft in drafts]
-        distinct.append(sum(a != b for a, b in zip(widths, widths[1:], strict=False)))
+        distinct.append(sum(a != b for a, b in pairwise(widths)))
     assert distinct[1] < 0.25 * distinct[0]  # two plain steps now and then
 
 

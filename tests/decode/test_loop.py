@@ -204,9 +204,9 @@ def test_a_draft_that_is_filled_up_changes_no_token(draft):
 def test_a_draft_is_filled_up_no_further_than_the_context():
     target = ScriptedTarget(ngram()._logits_of, VOCABULARY, n_ctx=20)
     target.read(PROMPT)
-    said = []
+    stream = Loop(target, TreeDrafter(perfect_chain(target)), Filling(16)).run(greedy)
     with pytest.raises(EvaluationError, match="do not fit"):
-        deque(map(said.append, Loop(target, TreeDrafter(perfect_chain(target)), Filling(16)).run(greedy)))
+        deque(stream)
     assert len(target.history) == 20
 
 
@@ -231,6 +231,6 @@ def test_the_budget_sees_what_settling_takes(monkeypatch):
     seen = []
     monkeypatch.setattr("aded_edge.decode.stats.time.perf_counter", lambda: now[0])
     target = Slow(ngram()._logits_of, VOCABULARY)
-    said, loop = decode(target, TreeDrafter(adversarial_tree(target)), 20, budget=Watching(16))
+    _, loop = decode(target, TreeDrafter(adversarial_tree(target)), 20, budget=Watching(16))
     assert seen == [8.0] * (loop.meter.steps)
     assert loop.meter.seconds["accepting"] >= 5.0 * loop.meter.steps

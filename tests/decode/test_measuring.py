@@ -136,8 +136,9 @@ STRIX = {1: 1, 2: 1.16, 3: 1.35, 4: 1.51, 6: 1.98, 8: 2.39, 12: 1.86, 16: 1.77}
 
 def stairs(costs):
     """Cost of any width: that of the next wider one that is known, or 1 a row beyond."""
-    return lambda width, times: costs[min((w for w in costs if w >= width), default=1)] + (
-        width if width > max(costs) else 0
+    return lambda width, times: (
+        costs[min((w for w in costs if w >= width), default=1)]
+        + (width if width > max(costs) else 0)
     )
 
 

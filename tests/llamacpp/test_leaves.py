@@ -4,7 +4,7 @@ import llama_cpp
 import numpy as np
 import pytest
 
-from aded_edge import Llama
+from aded_edge import EvaluationError, Llama
 from aded_edge.llamacpp import target as target_module
 from aded_edge.llamacpp.target import MAX_LEAVES, LlamaTarget
 
@@ -167,9 +167,10 @@ def restore(target, llama):
 
 
 def refused(target, llama):
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Exception, match="returned 1"):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(target_module.llama_cpp, "llama_decode", lambda *_: 1)
-        step(target)
+        with pytest.raises(EvaluationError, match="returned 1"):
+            step(target)
 
 
 def never_collected(target, llama):
