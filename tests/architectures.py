@@ -1,6 +1,6 @@
 """Tiny random models of several architectures: `write_architecture(path, "qwen35")`.
 
-The names, shapes and keys are those that llama.cpp 's loaders ask for (src/models/*.cpp of the
+The names, shapes and keys are those that llama.cpp's loaders ask for (src/models/*.cpp of the
 source that llama-cpp-python 0.3.36 carries). All have the vocabulary of `gguf_files`: bytes.
 """
 

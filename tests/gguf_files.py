@@ -98,6 +98,8 @@ def _shapes(width, layers, tokens):
 
 def _weights(rng, name, shape):
     """Ones for a norm; else random numbers whose size keeps that of the activations."""
+    if "attn_q_norm" in name or "attn_k_norm" in name:  # these undo the spread of the attention
+        return np.full(shape, SPREAD, np.float32)
     if "norm" in name or name.endswith("ssm_d"):
         return np.ones(shape, np.float32)
     if name.endswith("ssm_a"):  # how fast a recurrent state decays; llama.cpp wants it negative
