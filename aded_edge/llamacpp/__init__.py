@@ -16,6 +16,7 @@ from .fingerprint import cost_conditions, cost_key, model_fingerprint, model_nam
 from .fork import end_threads_before_forks
 from .parallel import ParallelTarget
 from .prompt import Prompter, common_prefix
+from .recurrent import is_recurrent, open_target, why_no_rollback
 from .target import MAX_LEAVES, MAX_WIDTH, LlamaTarget, open_tree_context
 
 __all__ = [
@@ -29,13 +30,16 @@ __all__ = [
     "cost_key",
     "end_threads_before_forks",
     "ends_answer",
+    "is_recurrent",
     "last_logits",
     "model_fingerprint",
     "model_name",
     "offloads",
+    "open_target",
     "open_tree_context",
     "set_threads",
     "state",
     "system",
+    "why_no_rollback",
     "why_plain",
 ]

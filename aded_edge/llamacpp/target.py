@@ -227,6 +227,29 @@ class LlamaTarget:
         """
         return bool(llama_cpp.llama_memory_seq_rm(self._memory, 0, length, -1))
 
+    def bring_back(self) -> None:
+        """Make the memory hold the history and nothing else; attention's cells always do."""
+
+    def cut_back(self, length: int) -> int:
+        """Cut the memory back to its first `length` tokens.
+
+        Returns:
+            Number of tokens that are kept: `length`, or 0 if this kind of memory cannot do that.
+        """
+        return length if self.truncate(length) else 0
+
+    def mark(self) -> None:
+        """Prepare for going back to here; attention's cells need nothing for that."""
+
+    def read(self, tokens: list[int], shared: int) -> None:
+        """Evaluate the rest of a prompt after the history.
+
+        Args:
+            tokens: what follows the history.
+            shared: number of tokens that the prompt shares with the history before it.
+        """
+        self._llama.eval(tokens)
+
     @property
     def ticket(self) -> int:
         """Number of the evaluation that is not settled yet, 0 if there is none."""

@@ -15,6 +15,7 @@ from aded_edge.draft.puct import PUCT_NODES
 from aded_edge.llamacpp.context import offloads, why_plain
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
 from aded_edge.llamacpp.fork import end_threads_before_forks
+from aded_edge.llamacpp.recurrent import is_recurrent, why_no_rollback
 from aded_edge.llamacpp.target import MAX_LEAVES, LlamaTarget, open_tree_context
 
 from .costs import load_or_measure
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
 
 _LEAVES = 16
 """Leaves of a draft on a GPU, where another row costs next to nothing."""
+
+EXACT_RECURRENT = (
+    "exact=True, and a recurrent memory from which drafts can be taken back is opened otherwise "
+    "than llama_cpp opens it"
+)
+"""`Stats.plain_because` of a recurrent model that is to be exact."""
+
+PAPER_RECURRENT = 'drafting="paper" drafts trees, and a recurrent memory cannot branch'
 
 _GPU_FORKED = (
     "layers of this model are on a GPU, which a process made by fork cannot use; load the model in "
@@ -48,15 +57,23 @@ def prepare_for_forks(llama: Llama) -> str | None:
     return _GPU_FORKED if offloads(llama) else None
 
 
-def open_context(llama: Llama) -> None:
-    """Open the context again if drafts are to have several leaves.
+def open_context(llama: Llama) -> str | None:
+    """Open the context again if drafts are to have several leaves, or its memory is recurrent.
+
+    Returns:
+        Why this model decodes plainly after all; None if it drafts.
 
     Raises:
         ModelError: there is not enough memory.
     """
+    if is_recurrent(llama):
+        if llama.drafting == "paper":
+            return PAPER_RECURRENT
+        return EXACT_RECURRENT if llama.exact else why_no_rollback(llama)
     leaves = _max_leaves(llama)
     if leaves > 1:
         open_tree_context(llama, leaves)
+    return None
 
 
 def build_loop(llama: Llama, target: LlamaTarget, persistence: Persistence | None) -> Loop | None:
@@ -89,6 +106,8 @@ def build_loop(llama: Llama, target: LlamaTarget, persistence: Persistence | Non
 
 
 def _max_leaves(llama: Llama) -> int:
+    if is_recurrent(llama):  # a state cannot branch
+        return 1
     if llama.drafting == "paper":
         return MAX_LEAVES
     if llama.exact:
