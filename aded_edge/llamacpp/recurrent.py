@@ -90,12 +90,13 @@ class RecurrentTarget(LlamaTarget):
         Returns:
             False if that is not possible; the memory is as before.
         """
-        end = self._end()
-        if length >= end:
-            return True
-        first, last = self._reach
-        if length > 0 and not (end == last and first <= length):
-            return False
+        if length > 0:
+            end = self._end()
+            if length >= end:
+                return True
+            first, last = self._reach
+            if end != last or length < first:
+                return False
         self._reach = _NOWHERE
         self._checkpoints.drop_behind(length)
         return super().truncate(length if length > 0 else -1)

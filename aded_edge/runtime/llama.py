@@ -266,9 +266,9 @@ class Llama(LiteralLlama):
     def load_state(self, state: llama_cpp.LlamaState) -> None:
         """Restore a copy of history and KV cache; see `llama_cpp.Llama.load_state`."""
         self._settle()
-        super().load_state(state)
         if self._target is not None:
-            self._target.evaluated_elsewhere()
+            self._target.truncate(0)  # what it knows of the memory ends with it
+        super().load_state(state)
 
     @alone
     def embed(self, *args: Any, **kwargs: Any) -> Any:
