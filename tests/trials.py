@@ -25,6 +25,9 @@ OTHER = [1, *b"A second question."]
 LONG = 300
 """Tokens of an answer."""
 
+NODES = 15
+"""Tokens of a draft, at most."""
+
 SETTINGS = {"n_ctx": 1024, "n_threads": 1, "n_threads_batch": 1, "verbose": False}
 PRECISE = {"type_k": 0, "type_v": 0, "flash_attn": False}
 """With a float32 KV cache the order of its cells hardly counts."""
@@ -148,7 +151,7 @@ class Trial:
             patch.setattr("aded_edge.runtime.costs.measure_first", lambda *_: CostCurve({1: 1.0}))
             llama = Llama(**{"store": None, **self.settings, **changes})
         if llama._loop is not None:
-            llama._loop.budget = FixedBudget(64)
+            llama._loop.budget = FixedBudget(NODES)
         return self._stack.enter_context(llama)
 
     @property
