@@ -11,12 +11,13 @@ modules; everything else that other rooms may use is named here.
 from __future__ import annotations
 
 from . import state, system
-from .context import ends_answer, last_logits, set_threads, why_plain
+from .context import ends_answer, is_recurrent, last_logits, set_threads, why_plain
 from .fingerprint import cost_conditions, cost_key, model_fingerprint, model_name
 from .fork import end_threads_before_forks, uses_devices
 from .parallel import ParallelTarget
 from .prompt import Prompter, common_prefix
-from .target import MAX_LEAVES, MAX_WIDTH, LlamaTarget, can_branch, open_tree_context
+from .recurrent import open_target, why_no_rollback
+from .target import MAX_LEAVES, MAX_WIDTH, LlamaTarget, open_tree_context
 
 __all__ = [
     "MAX_LEAVES",
@@ -24,19 +25,21 @@ __all__ = [
     "LlamaTarget",
     "ParallelTarget",
     "Prompter",
-    "can_branch",
     "common_prefix",
     "cost_conditions",
     "cost_key",
     "end_threads_before_forks",
     "ends_answer",
+    "is_recurrent",
     "last_logits",
     "model_fingerprint",
     "model_name",
+    "open_target",
     "open_tree_context",
     "set_threads",
     "state",
     "system",
     "uses_devices",
+    "why_no_rollback",
     "why_plain",
 ]

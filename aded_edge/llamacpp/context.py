@@ -27,6 +27,7 @@ def reopen(
     n_seq_max: int,
     kv_unified: bool,
     n_ctx: int | None = None,
+    n_rs_seq: int = 0,
     remedy: str = "a smaller n_ctx needs less memory",
 ) -> None:
     """Close a model's context and open it again with other parameters.
@@ -39,6 +40,7 @@ def reopen(
         n_seq_max: the number of sequences that the KV cache can hold.
         kv_unified: whether all sequences share one KV cache.
         n_ctx: tokens of the context, None for as many as before.
+        n_rs_seq: tokens that can be taken back from a recurrent memory, where llama.cpp can.
         remedy: end of the error message where the context cannot be opened.
 
     Raises:
@@ -48,6 +50,7 @@ def reopen(
     parameters = llama.context_params
     parameters.n_seq_max = n_seq_max
     parameters.kv_unified = kv_unified
+    parameters.n_rs_seq = n_rs_seq
     if n_ctx is not None:
         parameters.n_ctx = n_ctx
     try:
@@ -132,12 +135,15 @@ def set_threads(llama: llama_cpp.Llama, threads: int) -> None:
     llama_cpp.llama_set_n_threads(llama.ctx, threads, threads)
 
 
+def is_recurrent(llama: llama_cpp.Llama) -> bool:
+    """Whether layers of the model keep a state that each token changes."""
+    return bool(llama._is_recurrent or llama._is_hybrid)
+
+
 def why_plain(llama: llama_cpp.Llama) -> str | None:
     """The reason why this model cannot evaluate drafts; None if it can."""
     if llama.context_params.embeddings:
         return "an embedding model does not generate"
-    if llama._is_recurrent or llama._is_hybrid:
-        return "a recurrent or hybrid model cannot drop rejected tokens from its memory"
     if llama_cpp.llama_model_has_encoder(llama._model.model):
         return "an encoder-decoder model is left to llama.cpp"
     if llama_cpp.llama_get_memory(llama._ctx.ctx) is None:

@@ -83,6 +83,9 @@ def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
         "type_k": context.type_k,
         "type_v": context.type_v,
         "lora": llama.lora_path,
+        # Copies of a recurrent state are written in every step. 0 in most models, and left out
+        # there, so that their costs need not be measured again.
+        **({"n_rs_seq": context.n_rs_seq} if context.n_rs_seq else {}),
     }
 
 

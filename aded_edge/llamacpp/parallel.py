@@ -100,18 +100,26 @@ class ParallelTarget:
         self.lengths[list(sequences)] += [len(text) for text in texts]
         return self._logits[:done]
 
-    def cut(self, sequence: int, length: int) -> None:
-        """Cut a text back to its first `length` tokens."""
+    def cut(self, sequence: int, length: int) -> int:
+        """Cut a text back to its first `length` tokens, or to none if its memory cannot do that.
+
+        Returns:
+            Number of tokens that are kept.
+        """
         self.lengths[sequence] = length
-        self._drop_cells(sequence)
+        if not self._drop_cells(sequence):
+            self.lengths[sequence] = 0
+            self._drop_cells(sequence)
+        return int(self.lengths[sequence])
 
     def ends(self, token: int) -> bool:
         """Whether the model ends its answer with this token."""
         return ends_answer(self._llama, token)
 
-    def _drop_cells(self, sequence: int) -> None:
-        """Remove the KV cells of a text from its length on."""
-        llama_cpp.llama_memory_seq_rm(self._memory, sequence, int(self.lengths[sequence]), -1)
+    def _drop_cells(self, sequence: int) -> bool:
+        """Remove the KV cells of a text from its length on; False if recurrent layers refuse."""
+        begin = int(self.lengths[sequence])
+        return bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, begin, -1))
 
     def _decode(
         self,

@@ -26,7 +26,7 @@ import numpy as np
 from aded_edge.arrays import Float32Array, Int32Array
 from aded_edge.errors import EvaluationError
 
-from .context import bind_batch, reopen
+from .context import bind_batch, is_recurrent, reopen
 from .layout import ROOT_ALONE, Layout, layout
 
 MAX_LEAVES = 64
@@ -94,8 +94,8 @@ class LlamaTarget:
         self._memory = llama_cpp.llama_get_memory(self._ctx)
         self._pending: _Pending | None = None
         self._settled = -1  # length of the history after which the KV cache has no cells, if known
-        # Whether the context has sequences for the leaves of trees.
-        self._trees = can_branch(self._llama) and llama_cpp.llama_n_seq_max(self._ctx) > 1
+        # Whether there are sequences for the leaves of trees; recurrent memory shares no cells.
+        self._trees = not is_recurrent(self._llama) and llama_cpp.llama_n_seq_max(self._ctx) > 1
         self._address: int | None = None  # of llama.cpp's logits
         self.row = LAST_ROW
 
@@ -262,6 +262,29 @@ class LlamaTarget:
         sequence = -1 if self._trees else 0  # -1: in all of them
         return bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1))
 
+    def bring_back(self) -> None:
+        """Make the memory hold the history and nothing else; attention's cells always do."""
+
+    def cut_back(self, length: int) -> int:
+        """Cut the memory back to its first `length` tokens.
+
+        Returns:
+            Number of tokens that are kept: `length`, or 0 if this kind of memory cannot do that.
+        """
+        return length if self.truncate(length) else 0
+
+    def mark(self) -> None:
+        """Prepare for going back to here; attention's cells need nothing for that."""
+
+    def read(self, tokens: list[int], shared: int) -> None:
+        """Evaluate the rest of a prompt after the history.
+
+        Args:
+            tokens: what follows the history.
+            shared: number of tokens that the prompt shares with the history before it.
+        """
+        self._llama.eval(tokens)
+
     @property
     def ticket(self) -> int:
         """Number of the evaluation that is not settled yet, 0 if there is none."""
@@ -280,11 +303,6 @@ class LlamaTarget:
     def _room(self) -> int:
         llama = self._llama
         return int(llama._n_ctx - llama.n_tokens)
-
-
-def can_branch(llama: llama_cpp.Llama) -> bool:
-    """Whether trees with several leaves can be evaluated: recurrent memory shares no cells."""
-    return not (llama._is_recurrent or llama._is_hybrid)
 
 
 def _drops_what_left_a_window(llama: llama_cpp.Llama) -> bool:

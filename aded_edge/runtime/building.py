@@ -13,10 +13,11 @@ from aded_edge.decode.candidates import CANDIDATES
 from aded_edge.decode.loop import Loop
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
 from aded_edge.draft.puct import PUCT_NODES
-from aded_edge.llamacpp.context import why_plain
+from aded_edge.llamacpp.context import is_recurrent, why_plain
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
 from aded_edge.llamacpp.fork import end_threads_before_forks, uses_devices
-from aded_edge.llamacpp.target import MAX_LEAVES, LlamaTarget, can_branch, open_tree_context
+from aded_edge.llamacpp.recurrent import why_no_rollback
+from aded_edge.llamacpp.target import MAX_LEAVES, LlamaTarget, open_tree_context
 
 from . import costs
 from .costs import candidates_pay, load_or_measure, load_or_measure_trees
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 
 _LEAVES = 16
 """The most leaves of a draft where trees pay."""
+
+EXACT_RECURRENT = (
+    "exact=True, and a recurrent memory from which drafts can be taken back is opened otherwise "
+    "than llama_cpp opens it"
+)
+"""`Stats.plain_because` of a recurrent model that is to be exact."""
+
+PAPER_RECURRENT = 'drafting="paper" drafts trees, and a recurrent memory cannot branch'
 
 _GPU_FORKED = (
     "this model may use a GPU or another machine, which a process made by fork cannot do; load the "
@@ -48,6 +57,22 @@ def prepare_for_forks() -> str | None:
     """Let processes that are forked from now on evaluate; return why they cannot, if so."""
     end_threads_before_forks()
     return _GPU_FORKED if uses_devices() else None
+
+
+def open_recurrent(llama: Llama) -> str | None:
+    """Open the context of a model with recurrent memory again, so that it can draft.
+
+    Returns:
+        Why this model decodes plainly after all; None if it drafts.
+
+    Raises:
+        ModelError: there is not enough memory.
+    """
+    if not is_recurrent(llama):
+        return None
+    if llama.drafting == "paper":
+        return PAPER_RECURRENT
+    return EXACT_RECURRENT if llama.exact else why_no_rollback(llama)
 
 
 def build_loop(llama: Llama, target: LlamaTarget, persistence: Persistence | None) -> Loop | None:
@@ -80,7 +105,7 @@ def build_loop(llama: Llama, target: LlamaTarget, persistence: Persistence | Non
     budget = CostBudget(curve)
     if not budget.rows_are_cheap:  # branches and the target's other candidates bring nothing
         return Loop(target, drafter, budget, 0)
-    if can_branch(llama):
+    if not is_recurrent(llama):
         _open_for_trees(llama, target, _LEAVES)
         left = costs.MEASURE_SECONDS - (time.perf_counter() - began)
         if load_or_measure_trees(llama, target, curve, persistence, left):

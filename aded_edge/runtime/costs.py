@@ -30,6 +30,7 @@ from aded_edge.decode.measuring import (
 )
 from aded_edge.draft.tree import ROOT
 from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key
+from aded_edge.llamacpp.recurrent import open_target
 from aded_edge.llamacpp.target import MAX_WIDTH, LlamaTarget
 
 from .persistence import Persistence
@@ -169,7 +170,7 @@ def measure_all(llama: llama_cpp.Llama) -> dict[int, float]:
     Returns:
         Width -> seconds of one evaluation. The history is empty afterwards.
     """
-    target = LlamaTarget(llama)
+    target = open_target(llama)
     curve = measure(chain_evaluation(llama, target), target.max_nodes + 1, ALL_SECONDS)
     llama.reset()
     target.truncate(0)
@@ -197,12 +198,18 @@ def chain_evaluation(
     """
     tokens, length = _history(llama, seconds)
     chain = np.arange(-1, MAX_WIDTH, dtype=np.int32)
+    held = len(target.history)
+    target.mark()
 
     def evaluate(width: int) -> float:
         began = time.perf_counter()
         target.evaluate(int(tokens[0]), tokens[length : length + width - 1], chain[: width - 1])
-        target.settle()
-        return time.perf_counter() - began
+        target.advance(0)
+        target.settle()  # drops all but the root, as the step of a rejected draft does
+        seconds = time.perf_counter() - began
+        target.rewind(held)
+        target.bring_back()
+        return seconds
 
     return evaluate
 

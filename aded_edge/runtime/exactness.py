@@ -132,6 +132,7 @@ def prove(
         if not widths:
             break
         llama.eval(tokens[llama.n_tokens : length].tolist())
+        target.mark()
         ahead = tokens[length : min(length + rows, room)]
         plain = [_step(target, token) for token in ahead]
         target.rewind(length)

@@ -30,12 +30,13 @@ from aded_edge.errors import EvaluationError
 from aded_edge.llamacpp import state
 from aded_edge.llamacpp.fingerprint import weights
 from aded_edge.llamacpp.literal import LiteralLlama
+from aded_edge.llamacpp.recurrent import open_target
 from aded_edge.llamacpp.sampler import without_cycles
 from aded_edge.llamacpp.target import LAST_ROW, LlamaTarget
 from aded_edge.store import default_store_path
 
 from .access import Access, alone, reading
-from .building import build_loop, plain_because, prepare_for_forks
+from .building import build_loop, open_recurrent, plain_because, prepare_for_forks
 from .closed import CLOSED, Freed
 from .completion import complete, ended_in_time, handles
 from .costs import save_observed
@@ -118,9 +119,11 @@ class Llama(LiteralLlama):
         self._n_ctx = min(self._n_ctx, len(self.input_ids))
         self._access.after_fork = prepare_for_forks()
         if self._plain_because is None:
+            self._plain_because = open_recurrent(self)
+        if self._plain_because is None:
             assert warm_up is not None
             warm_up.wait()
-            self._target = LlamaTarget(self)
+            self._target = open_target(self)
             if self.store is not None:
                 self._persistence = Persistence(self.store, self.keep)
             self._loop = build_loop(self, self._target, self._persistence)
@@ -200,11 +203,14 @@ class Llama(LiteralLlama):
 
     def _resume(self, saved: tuple[Int32Array, Any]) -> None:
         history, self._sampler = saved
-        restore(self, history)
+        restore(self, self._target, history)
 
-    def _settle(self) -> None:
+    def _settle(self, *, back: bool = False) -> None:
+        """Settle the target; with `back`, a recurrent memory holds the history afterwards."""
         if self._target is not None:
             self._target.settle()
+            if back:
+                self._target.bring_back()
 
     @alone
     def eval(self, tokens: Sequence[int]) -> None:
@@ -213,7 +219,7 @@ class Llama(LiteralLlama):
         Raises:
             EvaluationError: llama.cpp refused them.
         """
-        self._settle()
+        self._settle(back=bool(tokens))
         if not tokens:
             return
         self._requires_eval = True
@@ -253,7 +259,7 @@ class Llama(LiteralLlama):
     @reading
     def save_state(self) -> llama_cpp.LlamaState:
         """Copy history and KV cache; see `llama_cpp.Llama.save_state`."""
-        self._settle()
+        self._settle(back=True)
         if self._target is not None:
             self._target.drop_leaves()
         return super().save_state()
@@ -262,6 +268,8 @@ class Llama(LiteralLlama):
     def load_state(self, state: llama_cpp.LlamaState) -> None:
         """Restore a copy of history and KV cache; see `llama_cpp.Llama.load_state`."""
         self._settle()
+        if self._target is not None:
+            self._target.truncate(0)  # what it knows of the memory ends with it
         super().load_state(state)
 
     @alone
@@ -297,7 +305,7 @@ class Llama(LiteralLlama):
         Raises:
             StoreError: the file cannot be written.
         """
-        self._settle()
+        self._settle(back=True)
         state.save(self, path)
 
     @alone

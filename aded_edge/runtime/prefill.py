@@ -37,7 +37,8 @@ def prefill(llama: llama_cpp.Llama, target: LlamaTarget, tokens: list[int], rese
         EvaluationError: llama.cpp could not evaluate it.
     """
     target.settle()
-    kept = _keep_prefix(llama, target, tokens) if reset else 0
+    shared = common_prefix(llama.input_ids[: llama.n_tokens], tokens) if reset else llama.n_tokens
+    kept = _keep_prefix(llama, target, tokens, shared) if reset else 0
     if reset and kept == 0:
         llama.reset()
     new = tokens[kept:]
@@ -56,15 +57,16 @@ def prefill(llama: llama_cpp.Llama, target: LlamaTarget, tokens: list[int], rese
             f"{known + room}; shorten it or give Llama() a larger n_ctx"
         )
     if new:
-        llama.eval(new)
+        target.read(new, shared)
     return known
 
 
-def restore(llama: llama_cpp.Llama, history: Int32Array) -> None:
+def restore(llama: llama_cpp.Llama, target: LlamaTarget | None, history: Int32Array) -> None:
     """Bring history and KV cache back to what they were when a stream was suspended.
 
     Args:
         llama: the model.
+        target: works on the context of the model; None if nothing is drafted.
         history: int32 (n,), the tokens that were evaluated then.
 
     Raises:
@@ -74,7 +76,11 @@ def restore(llama: llama_cpp.Llama, history: Int32Array) -> None:
     if np.array_equal(held, history):
         return
     kept = min(common_prefix(held, history), len(history) - 1)
-    if kept <= 0 or not llama._ctx.kv_cache_seq_rm(0, kept, -1):
+    if kept > 0 and target is not None:
+        kept = target.cut_back(kept)
+    elif kept > 0 and not llama._ctx.kv_cache_seq_rm(0, kept, -1):
+        kept = 0
+    if kept <= 0:
         llama.reset()
         kept = 0
     llama.n_tokens = kept
@@ -82,21 +88,27 @@ def restore(llama: llama_cpp.Llama, history: Int32Array) -> None:
     llama.eval(history[kept:].tolist())
 
 
-def _keep_prefix(llama: llama_cpp.Llama, target: LlamaTarget, tokens: list[int]) -> int:
-    """Cut the history back to the longest prefix that it shares with the prompt.
+def _keep_prefix(
+    llama: llama_cpp.Llama, target: LlamaTarget, tokens: list[int], prefix: int
+) -> int:
+    """Cut the history back to the prefix that it shares with the prompt.
 
     As in llama_cpp, at least one token is left to evaluate, unless the logits in memory are those
     after the whole prompt.
 
+    Args:
+        prefix: number of tokens that history and prompt share.
+
     Returns:
-        Length of the prefix; 0 if there is none, or the KV cache cannot be cut back to it.
+        Number of tokens that are kept: fewer than are shared, or 0, where the memory cannot be cut
+        back to every place.
     """
-    prefix = common_prefix(llama.input_ids[: llama.n_tokens], tokens)
     if prefix == len(tokens):
         if prefix == llama.n_tokens and not llama._requires_eval:
             return prefix
         prefix -= 1
-    if prefix <= 0 or not target.truncate(prefix):
+    prefix = target.cut_back(prefix) if prefix > 0 else 0
+    if prefix <= 0:
         return 0
     llama.n_tokens = prefix
     llama._requires_eval = True

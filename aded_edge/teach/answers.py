@@ -164,7 +164,7 @@ class ParallelAnswers:
         # A common prefix of prompts, such as a system message, stays in the KV cache.
         prompt, last = next(self._prompts), self._last.get(sequence, _NOTHING)
         known = common_prefix(last, prompt[:-1])
-        self._target.cut(sequence, known)
+        known = self._target.cut(sequence, known)
         self._last[sequence] = prompt
         return RunningAnswer(prompt, known)
 

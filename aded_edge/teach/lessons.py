@@ -15,6 +15,7 @@ from aded_edge import store
 from aded_edge.draft.drafter import AdaptiveDrafter, Learned
 from aded_edge.errors import ModelError, StoreError
 from aded_edge.llamacpp.context import why_plain
+from aded_edge.llamacpp.recurrent import why_no_rollback
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.persistence import MOST_PARTS, learned_from_part, part_from_learned
 from aded_edge.runtime.warm_up import WarmUp
@@ -126,7 +127,7 @@ def load_for_teaching(model: Path, **settings: Any) -> Llama:
     warm_up = WarmUp()
     # Not vocab_only: then llama.cpp does not know the model's width, and the fingerprint differs.
     llama = Llama(model, drafting="off", store=None, **{"verbose": False, **settings})
-    why = why_plain(llama)
+    why = why_plain(llama) or why_no_rollback(llama)
     if why is not None:
         llama.close()
         raise ModelError(f"{model} cannot use a matrix: {why}")

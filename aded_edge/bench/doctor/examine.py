@@ -19,10 +19,10 @@ import psutil
 from aded_edge.decode.cost_curve import CostCurve
 from aded_edge.decode.measuring import measure
 from aded_edge.errors import ModelError
-from aded_edge.llamacpp.context import set_threads, why_plain
+from aded_edge.llamacpp.context import set_threads
 from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key, model_name
+from aded_edge.llamacpp.recurrent import open_target
 from aded_edge.llamacpp.system import build_name, build_supports_gpu, captured_log
-from aded_edge.llamacpp.target import LlamaTarget
 from aded_edge.runtime.costs import chain_evaluation
 from aded_edge.runtime.exactness import proof_conditions, prove, proved
 from aded_edge.runtime.llama import Llama
@@ -180,13 +180,13 @@ def examine(
         llama = Llama(model, store=None, **settings)
     others = OtherProcesses()  # from now on, because Llama() may have compiled kernels
     with closing(llama):
-        why = why_plain(llama)
+        why = llama._plain_because
         if why is not None:
             raise ModelError(
                 f"{model} cannot evaluate drafts, so there is nothing to measure: {why}"
             )
         name, conditions = model_name(llama), cost_conditions(llama)
-        target = LlamaTarget(llama)
+        target = open_target(llama)
         evaluate = chain_evaluation(llama, target)
         costs = _costs(evaluate, target.max_nodes + 1)
         times = _try_threads(llama, evaluate, thread_counts(cores, threads), progress)
@@ -226,7 +226,7 @@ def _prove(
     for chains.
     """
     with closing(Llama(model, drafting="off", store=None, **settings)) as llama:
-        proof = prove(llama, LlamaTarget(llama), CostCurve(costs), whole=True)
+        proof = prove(llama, open_target(llama), CostCurve(costs), whole=True)
         return proof, proof_conditions(llama)
 
 
