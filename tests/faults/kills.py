@@ -23,7 +23,7 @@ from tests.faults.scenes import (
     check_sound,
     store_in,
 )
-from tests.faults.talk import Talking
+from tests.faults.talk import Talking, taken_up
 
 LONGEST = 0.25
 """A child works for at most this many seconds before it is killed."""
@@ -107,8 +107,8 @@ def crowd(
     Raises:
         Violation: what must hold did not.
     """
-    chat, fold, teach = Talking(model, alone=False), Folding(), Teaching(model)
-    team = [chat, chat, chat, fold, fold, teach, Importing(), Noting()]
+    chat, fold, importing = Talking(model, alone=False), Folding(), Importing()
+    team = [chat, chat, chat, fold, fold, Teaching(model), importing, Noting()]
     until = time.monotonic() + seconds
     children = [
         fork(partial(_write, scene, folder, seed + 1 + n, until), folder / f"{scene.name}-{n}")
@@ -121,10 +121,11 @@ def crowd(
         child.wait()
         child.check(0)
     check_sound(store_in(folder))
-    for scene in dict.fromkeys(team):
-        own = [
-            child.entries() for child, other in zip(children, team, strict=True) if other is scene
-        ]
+    journals: dict[Scene, list[list[Entry]]] = {scene: [] for scene in team}
+    for scene, child in zip(team, children, strict=True):
+        journals[scene].append(child.entries())
+    importing.taken_up = taken_up(journals[chat])
+    for scene, own in journals.items():
         scene.check(folder, own)
     lines = sum(len(child.text().splitlines()) for child in children)
     return {"returned": sum(_returned(c.entries()) for c in children), "lines": lines}
