@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tests.faults.children import Child, Entry, entries, fork
+from aded_edge.errors import StoreError
+from tests.faults.children import Child, Entry, Violation, entries, fork
 from tests.faults.papers import Importing, Noting
 from tests.faults.scenes import (
     Creating,
@@ -119,7 +120,12 @@ def crowd(
         progress(min(1.0, seconds / 10))
     for child in children:
         child.wait()
-        child.check(0)
+    after = _after(store_in(folder))
+    for child in children:
+        try:
+            child.check(0)
+        except Violation as error:  # was it the file, or only what this child saw of it?
+            raise Violation(f"{error}; the store afterwards: {after}") from None
     check_sound(store_in(folder))
     journals: dict[Scene, list[list[Entry]]] = {scene: [] for scene in team}
     for scene, child in zip(team, children, strict=True):
@@ -129,6 +135,14 @@ def crowd(
         scene.check(folder, own)
     lines = sum(len(child.text().splitlines()) for child in children)
     return {"returned": sum(_returned(c.entries()) for c in children), "lines": lines}
+
+
+def _after(path: Path) -> str:
+    try:
+        check_sound(path)
+    except (Violation, StoreError) as error:
+        return str(error)
+    return "sound"
 
 
 def _write(scene: Scene, folder: Path, seed: int, until: float, journal: object) -> None:
