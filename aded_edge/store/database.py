@@ -27,6 +27,9 @@ from .migrations import APPLICATION_ID, MIGRATIONS, NAMES
 JOURNAL_BYTES = 4 << 20
 """SQLite truncates a larger write-ahead log after its content was moved into the file."""
 
+_OPENINGS = 5
+"""So often a file is opened that others replace at the same time."""
+
 IN_MEMORY = Path(":memory:")
 """Opens a database in memory, which is lost when its connection is closed."""
 
@@ -117,6 +120,13 @@ class StoreFile:
         """Open the connection, if it is not open; the caller holds the lock."""
         if self._conn is not None or self._closed:
             return
+        for _ in range(_OPENINGS):
+            if self._open():
+                return
+        raise fault(self.path, sqlite3.OperationalError("unable to open: replaced while opened"))
+
+    def _open(self) -> bool:
+        """Open the connection; False if the file was removed or replaced meanwhile."""
         path, asked = self.path, self._asked_read_only
         exists = path == IN_MEMORY or _look_at(path, create=not asked)
         # access() also detects read-only mounts, where not even root may write.
@@ -129,19 +139,31 @@ class StoreFile:
         mode = ("rw" if asked else "rwc") if writable else _unwritable_mode(path)
         if not asked and path != IN_MEMORY:
             _make_private(path, exists)
+        before = open_files.identify(path)
         with _in_words(path):
             conn = _connect(path, mode, self._busy_timeout)
             try:
-                self._prepare(conn)
-            except BaseException:
+                # SQLite opens the log by its name, and only now: it could be that of another file.
+                same = open_files.identify(path).file == before.file
+                if same:
+                    opened = self._prepare(conn)
+                    found = open_files.identify(path)
+                    same = opened.file == before.file and found.continues(opened)
+            except BaseException as error:
                 conn.close()
+                gone = open_files.identify(path).file != before.file
+                if gone and isinstance(error, (*_ERRORS, StoreError)):
+                    return False
                 raise
+        if not same:
+            conn.close()
+            return False
         self._conn, self._pid = conn, os.getpid()
         if path != IN_MEMORY:
-            found = open_files.identify(path)
             if self.identity is not None and self.identity.file != found.file:
                 self.generation += 1
             self.identity = found
+        return True
 
     def disconnect(self, *, checkpoint: bool) -> None:
         """Close the connection; with `checkpoint`, first move the log into the database."""
@@ -158,7 +180,8 @@ class StoreFile:
         self.generation += 1
         self.identity = None
 
-    def _prepare(self, conn: sqlite3.Connection) -> None:
+    def _prepare(self, conn: sqlite3.Connection) -> open_files.Identity:
+        """Check and migrate the file; return the identity of its log as soon as that is open."""
         self.db = sqlite_utils.Database(conn, recursive_triggers=False, execute_plugins=False)
         # One transaction, because another process may be creating the file at the same time.
         with _inside(conn, "BEGIN"):
@@ -172,6 +195,8 @@ class StoreFile:
             conn.execute("PRAGMA query_only = ON")
         else:
             _use_wal(conn, self._busy_timeout)
+        conn.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        opened = open_files.identify(self.path)
         if MIGRATIONS.pending(self.db):
             if self.read_only:
                 raise StoreError(
@@ -181,6 +206,7 @@ class StoreFile:
             # Lock first: another process may be migrating the same file at the same time.
             with _inside(conn, "BEGIN IMMEDIATE"):
                 MIGRATIONS.apply(self.db)
+        return opened
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 import weakref
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -24,6 +25,10 @@ from typing import NamedTuple, Protocol
 from aded_edge import private
 
 log = logging.getLogger("aded_edge")
+
+SETTLE_SECONDS = 0.1
+"""After a removal was noticed, the files are made anew only so much later: `rm` removes one file
+after the other by its name, and would remove the log of the new file."""
 
 FORK_SECONDS = 10.0
 """A fork waits this long for a running transaction."""
@@ -41,6 +46,10 @@ class Identity(NamedTuple):
     file: _Node | None
     wal: _Node | None
     shm: _Node | None
+
+    def continues(self, earlier: Identity) -> bool:
+        """Whether these are the same files; a log may have been made since."""
+        return all(old in (None, now) for old, now in zip(earlier, self, strict=True))
 
 
 class OpenFile(Protocol):
@@ -113,14 +122,16 @@ def renew(path: Path) -> None:
         old = next((file.identity for file in same if changed(file)), None)
         if old is None:
             return
+        if identify(path).file != old.file:
+            _remove_old_log(path, old)
+        time.sleep(SETTLE_SECONDS)
         now = identify(path)
-        # A log of the same database that others made: it may be newer, and the locks are not
-        # shared, so this process must not write into the database any more.
-        safe = now.file != old.file or now.wal in (None, old.wal)
+        # A log or index of the same database that others made: the log may be newer, and the locks
+        # are not shared, so this process must not write into the database any more.
+        alone = now.wal in (None, old.wal) and now.shm in (None, old.shm)
+        safe = now.file != old.file or alone
         for file in same:
             file.disconnect(checkpoint=safe)
-        if now.file != old.file:
-            _remove_old_log(path, old)
         for file in same:
             file.renewed()
         log.warning("%s", _told(path, old, now))
@@ -129,7 +140,11 @@ def renew(path: Path) -> None:
 
 
 def _remove_old_log(path: Path, old: Identity) -> None:
-    """Remove the log of the file that was here: SQLite would take it for that of the new one."""
+    """Remove the log of the file that was here: SQLite would take it for that of the new one.
+
+    The old files must be open still: once they are closed, the log of a new store, which another
+    process makes, may get the same inode.
+    """
     real = os.path.realpath(path)
     for suffix, node in (("-wal", old.wal), ("-shm", old.shm)):
         if node is not None and _node(real + suffix) == node:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from . import open_files
 from .database import StoreFile
 from .forgetting import unlearn
 from .messages import (
@@ -160,7 +161,9 @@ class WorkingCopy:
             self._file.scrub()
         self._generation, self.conversation = generation, conversation
         self._rows = [*kept, *zip(numbers, new, strict=True)]
-        return Written(conversation, self.messages, elsewhere)
+        if open_files.changed(self._file):  # between the check before the transaction and its end
+            self.write(self.conversation, self.messages)
+        return Written(self.conversation, self.messages, elsewhere)
 
     def exists(self) -> bool:
         """Whether the store has the conversation; True as long as it was never written.

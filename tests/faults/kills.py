@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tests.faults.children import Child, Entry, entries, fork
+from aded_edge.errors import StoreError
+from tests.faults.children import Child, Entry, Violation, entries, fork
 from tests.faults.papers import Importing, Noting
 from tests.faults.scenes import (
     Creating,
@@ -23,7 +24,7 @@ from tests.faults.scenes import (
     check_sound,
     store_in,
 )
-from tests.faults.talk import Talking
+from tests.faults.talk import Talking, taken_up
 
 LONGEST = 0.25
 """A child works for at most this many seconds before it is killed."""
@@ -107,8 +108,8 @@ def crowd(
     Raises:
         Violation: what must hold did not.
     """
-    chat, fold, teach = Talking(model, alone=False), Folding(), Teaching(model)
-    team = [chat, chat, chat, fold, fold, teach, Importing(), Noting()]
+    chat, fold, importing = Talking(model, alone=False), Folding(), Importing()
+    team = [chat, chat, chat, fold, fold, Teaching(model), importing, Noting()]
     until = time.monotonic() + seconds
     children = [
         fork(partial(_write, scene, folder, seed + 1 + n, until), folder / f"{scene.name}-{n}")
@@ -119,15 +120,29 @@ def crowd(
         progress(min(1.0, seconds / 10))
     for child in children:
         child.wait()
-        child.check(0)
+    after = _after(store_in(folder))
+    for child in children:
+        try:
+            child.check(0)
+        except Violation as error:  # was it the file, or only what this child saw of it?
+            raise Violation(f"{error}; the store afterwards: {after}") from None
     check_sound(store_in(folder))
-    for scene in dict.fromkeys(team):
-        own = [
-            child.entries() for child, other in zip(children, team, strict=True) if other is scene
-        ]
+    journals: dict[Scene, list[list[Entry]]] = {scene: [] for scene in team}
+    for scene, child in zip(team, children, strict=True):
+        journals[scene].append(child.entries())
+    importing.taken_up = taken_up(journals[chat])
+    for scene, own in journals.items():
         scene.check(folder, own)
     lines = sum(len(child.text().splitlines()) for child in children)
     return {"returned": sum(_returned(c.entries()) for c in children), "lines": lines}
+
+
+def _after(path: Path) -> str:
+    try:
+        check_sound(path)
+    except (Violation, StoreError) as error:
+        return str(error)
+    return "sound"
 
 
 def _write(scene: Scene, folder: Path, seed: int, until: float, journal: object) -> None:

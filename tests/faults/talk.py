@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ class Talking(Scene):
 
     Args:
         model: the tiny model's file.
-        alone: continue the conversations of children that were killed before.
+        alone: one child at a time, which continues the conversations of those before it. Else
+            several children talk at once, also in the same conversation.
     """
 
     name = "chatting"
@@ -93,11 +95,15 @@ class Talking(Scene):
         """Every conversation is as it was returned last, or one operation further."""
         if not store_in(folder).exists():
             return
+        talking = Counter(uid for one in journals for uid in taken_up([one]))
         with Store.open(store_in(folder)) as store:
             for uid, allowed in states(journals).items():
                 kept = store.conversations.by_uid(uid)
                 messages = [] if kept is None else store.conversations.messages(kept)
                 found = [[message.role, message.content] for message in messages]
+                if talking[uid] > 1 and not self._alone:
+                    check_together(uid, found, journals)
+                    continue
                 expect(
                     any(_fits(found, each) for each in allowed),
                     f"{self.name}: {uid} is {found} instead of one of {allowed}",
@@ -185,6 +191,42 @@ def conversations(journals: Sequence[list[Entry]]) -> list[int]:
     """The numbers of all conversations that have been on the disk."""
     found = {entry.get("number", 0) for one in journals for entry in one}
     return sorted(found - {0})
+
+
+def taken_up(journals: Sequence[list[Entry]]) -> set[str]:
+    """The uids of all conversations in which children talked."""
+    return {entry["uid"] for one in journals for entry in one if "uid" in entry}
+
+
+def check_together(uid: str, found: Said, journals: Sequence[list[Entry]]) -> None:
+    """Check a conversation in which several children talked at the same time.
+
+    Raises:
+        Violation: a question is there that nobody asked or read, or one is not there that a child
+            knew last and that no child took back.
+    """
+    known, back, last = set[str](), set[str](), set[str]()
+    for one in journals:
+        now = set[str]()
+        for entry in one:
+            if entry.get("uid") != uid:
+                continue
+            if "begin" in entry:
+                after = _questions(entry["after"])
+                known |= after
+                back |= _questions(entry["before"]) - after
+            else:
+                now = _questions(entry["said"])
+                known |= now
+        last |= now
+    asked = _questions(found)
+    expect(asked <= known, f"together: {uid}: never asked {sorted(asked - known)}")
+    lost = last - back - asked
+    expect(not lost, f"together: {uid}: lost {sorted(lost)}")
+
+
+def _questions(said: Said) -> set[str]:
+    return {content for role, content in said if role == "user"}
 
 
 def states(journals: Sequence[list[Entry]]) -> dict[str, list[Said]]:
