@@ -11,12 +11,16 @@ import sys
 
 import llama_cpp
 import pytest
+from hypothesis import settings
 
 from aded_edge.assistant.kv_states import KVStates
 from aded_edge.models.default import default_model_path
 from aded_edge.store import default_store_path
 from tests.architectures import write_architecture
 from tests.gguf_files import write_tiny
+
+settings.register_profile("aded-edge", deadline=None)  # no test is timed against a clock
+settings.load_profile("aded-edge")
 
 MODEL = default_model_path()  # before a fixture sets another data folder
 

@@ -41,7 +41,7 @@ def take_in(path):
             store.conversations.messages(one.conversation)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(FIELDS), VALUES, st.booleans(), st.booleans())
 def test_any_value_in_any_field(place, field, value, in_message, markdown):
     data = json.loads(as_json([sample()]))
@@ -58,7 +58,7 @@ def test_any_value_in_any_field(place, field, value, in_message, markdown):
     take_in(place / "x")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.booleans(), st.integers(0, 10**6), st.integers(0, 10**6), st.binary(max_size=6))
 def test_an_export_that_was_cut_and_overwritten(place, markdown, start, gap, put):
     data = (as_markdown if markdown else as_json)([sample()]).encode()

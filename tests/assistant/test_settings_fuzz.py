@@ -31,13 +31,13 @@ def read(file, data):
         load_settings(file)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(LINES, max_size=6))
 def test_any_lines(file, lines):
     read(file, "\n".join(lines).encode("utf-8", "replace"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=80))
 def test_any_bytes(file, data):
     read(file, data)

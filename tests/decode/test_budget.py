@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aded_edge.decode.budget import (
@@ -52,7 +52,6 @@ def unlimited(curve):
 
 
 @given(probs, curves)
-@settings(deadline=None)
 def test_no_other_number_of_nodes_gives_more_tokens_per_second(probs, seconds):
     cut = unlimited(CostCurve(seconds)).cut(tree(probs))
     assert cut.probs.tolist() == filled(probs, len(cut))
@@ -61,7 +60,6 @@ def test_no_other_number_of_nodes_gives_more_tokens_per_second(probs, seconds):
 
 
 @given(probs, curves)
-@settings(deadline=None)
 def test_the_best_number_of_nodes_is_never_more_than_what_is_searched_for(probs, seconds):
     budget = unlimited(CostCurve(seconds))
     cut = budget.cut(tree(probs[: budget.most_nodes]))
@@ -140,7 +138,6 @@ def test_no_draft_is_wider_than_what_was_measured():
 
 
 @given(probs, st.floats(0.1, 50.0))
-@settings(deadline=None)
 def test_how_fast_the_machine_is_does_not_matter(probs, factor):
     slow = {width: factor * seconds for width, seconds in STAIRCASE.items()}
     cuts = [len(unlimited(CostCurve(curve)).cut(tree(probs))) for curve in (STAIRCASE, slow)]
@@ -211,7 +208,6 @@ chances = st.lists(st.floats(0.0, 1.0, width=32), max_size=20).map(
 
 
 @given(chances, curves, st.floats(0.0, 3.0))
-@settings(deadline=None)
 def test_no_draft_risks_more_than_the_loss_budget_holds(probs, seconds, loss_budget):
     budget = CostBudget(CostCurve(seconds))
     budget._loss_budget = loss_budget
@@ -286,7 +282,6 @@ def test_what_a_step_really_cost_counts():
 
 
 @given(probs, curves, st.sets(st.sampled_from(WIDTHS[1:])))
-@settings(deadline=None)
 def test_only_allowed_widths_are_evaluated_and_the_best_of_them(probs, seconds, allowed):
     """Exactly these: a draft that is a node short of one is cut at a narrower one."""
     curve = CostCurve(seconds, 64)

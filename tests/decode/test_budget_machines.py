@@ -114,7 +114,7 @@ def speed(cut, costs, leaf):
 @pytest.mark.parametrize("costs", MACHINES)
 @pytest.mark.parametrize("leaf", [0.0, 0.01, 0.05, 0.3])
 @given(st.lists(st.floats(0.3, 0.98), min_size=1, max_size=12))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_of_all_prefixes_of_a_tree_the_one_with_most_tokens_per_cost_is_evaluated(
     costs, leaf, probs
 ):

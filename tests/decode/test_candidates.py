@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aded_edge.decode.candidates import CANDIDATES, top_candidates
@@ -24,7 +24,6 @@ def logits(draw):
 
 
 @given(logits(), st.integers(1, 12))
-@settings(deadline=None)
 def test_the_top_is_the_beginning_of_all_tokens_in_order(logits, k):
     """Equal logits stand in order of token id; probabilities are those of a softmax."""
     tokens, probs = top_candidates(logits, k)

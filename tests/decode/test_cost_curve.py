@@ -5,7 +5,7 @@ from itertools import cycle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aded_edge.decode.budget import CostBudget, FixedBudget
@@ -146,7 +146,6 @@ def test_what_was_not_measured_or_took_no_time_teaches_nothing(width, seconds):
 
 
 @given(st.lists(st.tuples(st.sampled_from([1, 2, 4, 8]), st.floats(1e-6, 1e3)), max_size=50))
-@settings(deadline=None)
 def test_the_curve_stays_positive_whatever_is_observed(steps):
     curve = CostCurve(STAIRCASE)
     for width, seconds in steps:

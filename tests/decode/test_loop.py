@@ -106,7 +106,7 @@ def test_a_drafter_that_learns_stays_lossless_and_gets_faster(costs):
         assert paid[1] < 200
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(0, 4))
 def test_closing_anywhere_leaves_the_history_of_plain_decoding(seed, length, which):
     target = ngram(seed % 5)

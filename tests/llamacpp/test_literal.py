@@ -92,7 +92,7 @@ TEXTS = st.one_of(st.text(max_size=20), st.lists(PIECES, max_size=12).map("".joi
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_text_gives_the_turns_of_the_conversation_and_itself(llama, texts):
     llama.as_text("")  # makes the marker
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
@@ -110,7 +110,7 @@ def test_any_text_gives_the_turns_of_the_conversation_and_itself(llama, texts):
 
 
 @given(TEXTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_cut_adds_no_space_and_takes_none(llama, text):
     text = "a" + text.replace("▁", "").encode("utf-8", "replace").decode()
     tokens = llama.tokenize(llama.as_text(text).encode(), add_bos=False, special=True)
@@ -120,7 +120,7 @@ def test_a_cut_adds_no_space_and_takes_none(llama, text):
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_harmless_text_is_tokenized_as_by_llama_cpp(smol, text):
     messages = [{"role": "user", "content": text.encode("utf-8", "replace").decode()}]
     assert smol.as_text(messages) == messages

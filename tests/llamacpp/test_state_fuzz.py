@@ -9,9 +9,7 @@ from aded_edge.llamacpp.state import _HEAD_BYTES
 
 PROMPT = [1, 70, 80, 90, 71]
 
-FUZZ = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FUZZ = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SIZES = st.one_of(
     st.integers(-3, 70),
     st.sampled_from([1 << 31, (1 << 31) - 1, 1 << 40, 1 << 61, (1 << 63) - 1, -1 << 63]),

@@ -13,9 +13,7 @@ from aded_edge.runtime.answer_text import AnswerText
 EOS = 2
 """The end of an answer in the tiny model, whose other tokens are bytes + 3."""
 
-same_model = settings(
-    deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+same_model = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

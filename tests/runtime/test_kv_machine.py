@@ -177,7 +177,6 @@ def test_anything_in_any_order(tiny_settings, drafting):
         machine.TestCase.settings = settings(
             max_examples=int(os.environ.get("ADED_MACHINE_EXAMPLES", "25")),
             stateful_step_count=30,
-            deadline=None,
             derandomize="ADED_MACHINE_EXAMPLES" not in os.environ,
             suppress_health_check=list(HealthCheck),
         )

@@ -16,7 +16,7 @@ widths = st.integers(1, 512)
 seconds = st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.dictionaries(widths, seconds), st.text().filter(lambda key: max(key or " ") < "\ud800"))
 def test_curves_come_back_exactly(curve: dict[int, float], key: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

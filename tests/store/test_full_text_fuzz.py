@@ -13,7 +13,7 @@ STORE.conversations.add(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.text(max_size=60))
 @example('"')
 @example("moon OR NEAR(")

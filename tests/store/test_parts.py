@@ -39,7 +39,7 @@ def any_parts(draw: Any) -> Part:
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(any_parts(), max_size=4))
 def test_what_was_added_comes_back_bit_for_bit(added: list[Part]) -> None:
     with tempfile.TemporaryDirectory() as folder:

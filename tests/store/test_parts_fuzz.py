@@ -18,7 +18,7 @@ TYPES = st.sampled_from(["<i8", "<f4", "<i4", "|O", "", "<f99999999"])
 DATA = st.one_of(st.binary(max_size=64), st.text(max_size=8), st.none(), st.integers(-9, 9))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(NAMES, TYPES, DATA, st.booleans(), st.integers(-2, 2**40))
 def test_anything_in_a_row_of_an_array(name, dtype, data, checked, tokens):
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "store.db") as store:

@@ -14,7 +14,7 @@ from aded_edge.bench.replay.trace import Trace
 from aded_edge.errors import BenchError
 from tests.bench.replay.traces import trace
 
-FUZZ = settings(max_examples=150, deadline=None)
+FUZZ = settings(max_examples=150)
 
 
 @pytest.fixture(scope="module")

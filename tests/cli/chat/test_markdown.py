@@ -72,7 +72,7 @@ PIECE = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(PIECE, max_size=12), st.integers(8, 80))
 def test_all_that_is_no_mark_is_drawn(pieces, width):
     text = "".join(pieces).replace("\x1b", "").replace("\u202e", "")
@@ -81,7 +81,7 @@ def test_all_that_is_no_mark_is_drawn(pieces, width):
     assert sorted(wanted) == sorted(shown)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(PIECE, max_size=10), st.integers(8, 60))
 def test_an_answer_that_streams_ends_as_if_it_came_at_once(pieces, width):
     def shown(pieces):
