@@ -9,7 +9,11 @@ The loss budget limits the time that drafts may lose in one answer, counted in p
 starts small; each plain step adds a share, and each draft adds the time that it saved or subtracts
 the time that it lost. A draft that could lose more than the rest is not evaluated, so an
 unpredictable answer takes hardly longer than plain decoding, however short it is. Nearly certain
-drafts are always allowed.
+drafts are allowed beyond it.
+
+What was kept on disk may be wrong, or forged. So a second budget, the credit, runs through all
+answers of a process. No draft is evaluated while it is used up, however certain it seems. It limits
+what a store can cost to CREDIT_PER_STEP of the time, and CREDIT once.
 
 Knows probabilities and the cost curve. Does not know tokens, nor where the probabilities come
 from.
@@ -39,7 +43,16 @@ LOSS_BUDGET_PER_STEP = 0.05
 """What each plain step adds to the loss budget, in plain steps."""
 
 SAFE = 0.02
-"""A draft whose expected loss is at most this is always allowed, in plain steps."""
+"""A draft whose expected loss is at most this is allowed while there is credit, in plain steps."""
+
+CREDIT = 4.0
+"""The credit at the beginning, in plain steps."""
+
+CREDIT_PER_STEP = 0.015
+"""What each plain step adds to the credit, in plain steps."""
+
+MOST_CREDIT = 64.0
+"""Upper bound of the credit, in plain steps. Drafts that win reach it soon."""
 
 MOST_LOSS_BUDGET = 8.0
 """Upper bound of the loss budget, in plain steps, so that a long run of good drafts does not pay
@@ -75,7 +88,7 @@ measured costs are noisy."""
 
 
 @kernel
-def _best_nodes(probs: Any, parents: Any, widths: Any, ratios: Any, loss_budget: float) -> int:
+def _best_nodes(probs: Any, parents: Any, widths: Any, ratios: Any, allowed: float) -> int:
     # Returns the number of nodes with the most expected tokens per second.
     best_nodes = 0
     best_speed = MARGIN
@@ -90,7 +103,7 @@ def _best_nodes(probs: Any, parents: Any, widths: Any, ratios: Any, loss_budget:
                 missed -= probs[nodes]
             nodes += 1
         speed = tokens / ratios[i]
-        if speed > best_speed and missed * (ratios[i] - 1.0) <= max(loss_budget, SAFE):
+        if speed > best_speed and missed * (ratios[i] - 1.0) <= allowed:
             best_speed = speed
             best_nodes = nodes
         if nodes == probs.size:
@@ -156,7 +169,9 @@ class CostBudget:
         self._due = self._until_probe()  # plain steps in a row before the next probe
         self._observed = 0
         self._loss_budget = LOSS_BUDGET
+        self._credit = CREDIT
         self._seconds = 0.0  # of the last evaluation, 0 if evaluations are not timed
+        self._plain = 0.0  # seconds of the last evaluation of width 1, 0 before the first
 
     @property
     def plain_seconds(self) -> float:
@@ -165,23 +180,17 @@ class CostBudget:
 
     def cut(self, tree: DraftTree) -> DraftTree:
         """Return the nodes that maximise (1 + sum of their probabilities) / cost(nodes + 1)."""
-        nodes = 0
-        # No draft pays if its first node is less likely than twice `worth`. This is the usual case,
-        # and the kernel need not be called.
-        if len(tree) and tree.probs[0] >= 2 * self.worth:
-            widths, ratios = self._allowed()
-            probs = tree.probs
-            if self._places is not None:  # a draft may only end where an allowed width does
-                probs = probs[: widths[np.searchsorted(widths, len(tree) + 1, "right") - 1] - 1]
-            nodes = _best_nodes(probs, tree.parents, widths, ratios, self._loss_budget)
+        nodes = self._best(tree, len(tree))
+        if nodes > self._credit and not self._is_confirmed(nodes + 1):
+            nodes = self._best(tree, int(self._credit))  # each row may cost a plain step
         if nodes:
             self._plain_steps = 0
             if self._plain_due:
                 self._plain_due -= 1
                 return tree.prefix(0)
             self._drafts += 1
-            confirmed = self.curve.is_confirmed(nodes + 1)
-            if self._drafts >= (PLAIN_EVERY if confirmed else PLAIN_SOON):
+            often = PLAIN_EVERY if self.curve.is_confirmed(nodes + 1) else PLAIN_SOON
+            if self._drafts >= often:
                 self._drafts, self._plain_due = 0, 2
             return tree.prefix(nodes)
         self._drafts = self._plain_due = 0
@@ -193,23 +202,56 @@ class CostBudget:
         self._loss_budget = LOSS_BUDGET
 
     def settle(self, width: int, emitted: int) -> None:
-        """Add to the loss budget after a plain step or a draft that won; subtract after others."""
+        """Add to both budgets after a plain step or a draft that won; subtract after others."""
         if width == 1:
             self._loss_budget += LOSS_BUDGET_PER_STEP
+            self._credit += CREDIT_PER_STEP
         else:
             # The measured cost counts, within the bounds of what is not a disturbance.
             cost = self.curve.ratio(width)
             seen = self._seconds / self.curve.scale if self._seconds else cost
-            self._loss_budget += emitted - min(max(seen, cost / _DOUBT), cost * _DOUBT)
+            cost = min(max(seen, cost / _DOUBT), cost * _DOUBT)
+            self._loss_budget += emitted - cost
+            self._credit += emitted - self._paid(width, cost)
         self._loss_budget = min(self._loss_budget, MOST_LOSS_BUDGET)
+        self._credit = min(self._credit, MOST_CREDIT)
 
     def observe(self, width: int, seconds: float) -> None:
         """Update the cost curve."""
         self.curve.observe(width, seconds)
         self._seconds = seconds
+        if width == 1:
+            self._plain = seconds
         self._observed += 1
         if self._observed % _REFRESH == 0:
             self.most_nodes, self.worth = self._useful()
+
+    def _best(self, tree: DraftTree, most: int) -> int:
+        """Of the first `most` nodes, how many are worth their evaluation."""
+        # No draft pays if its first node is less likely than twice `worth`. This is the usual case,
+        # and the kernel need not be called.
+        if most < 1 or self._credit <= 0.0 or tree.probs[0] < 2 * self.worth:
+            return 0
+        widths, ratios = self._allowed()
+        if self._places is not None or most < len(tree):  # it may only end where a width does
+            most = int(widths[np.searchsorted(widths, most + 1, "right") - 1]) - 1
+        allowed = min(max(self._loss_budget, SAFE), self._credit)
+        return int(_best_nodes(tree.probs[:most], tree.parents, widths, ratios, allowed))
+
+    def _is_confirmed(self, width: int) -> bool:
+        widths = self.curve.widths
+        charged = widths[min(int(np.searchsorted(widths, width)), len(widths) - 1)]
+        return self.curve.is_confirmed(int(charged))
+
+    def _paid(self, width: int, cost: float) -> float:
+        """What a draft took, in plain steps, where a kept curve may be wrong.
+
+        Until steps confirm the curve, they count as they were timed. No row takes longer than a
+        plain step, unless the step was disturbed.
+        """
+        if not self._seconds or self._is_confirmed(width):
+            return cost
+        return min(self._seconds / self._plain, width) if self._plain else width
 
     def _allowed(self) -> tuple[Int64Array, Float64Array]:
         """The widths that may be evaluated, and their costs relative to width 1."""

@@ -73,7 +73,8 @@ def build_loop(llama: Llama, target: LlamaTarget, persistence: Persistence | Non
     kind = PaperDrafter if llama.drafting == "paper" else AdaptiveDrafter
     drafter = kind(max_leaves=_max_leaves(llama))
     if persistence is not None:
-        persistence.load(model_fingerprint(llama), model_name(llama), drafter)
+        known = model_fingerprint(llama), model_name(llama)
+        persistence.load(*known, drafter, llama.n_vocab())
     curve = load_or_measure(llama, target, persistence)
     if llama.drafting == "paper":
         return Loop(target, drafter, FixedBudget(PUCT_NODES, curve.scale))
