@@ -19,7 +19,7 @@ from aded_edge.shown import local, one_line, visible
 from aded_edge.store import Conversation, Deleted, Message, Store, default_store_path
 
 from .options import JSON, STORE, FilePath, Group
-from .output import MERGED, REMNANTS, agreed, console, data, plain_table, print_json, say
+from .output import MERGED, agreed, console, data, plain_table, print_json, say
 
 NUMBER = click.IntRange(1, 2**63 - 1)
 """The number of a conversation; SQLite counts no further."""

@@ -181,8 +181,8 @@ class CostBudget:
     def cut(self, tree: DraftTree) -> DraftTree:
         """Return the nodes that maximise (1 + sum of their probabilities) / cost(nodes + 1)."""
         nodes = self._best(tree, len(tree))
-        if nodes > self._credit and not self._is_confirmed(nodes + 1):
-            nodes = self._best(tree, int(self._credit))  # each row may cost a plain step
+        if not self._may_risk(nodes):
+            nodes = self._best(tree, int(self._credit))
         if nodes:
             self._plain_steps = 0
             if self._plain_due:
@@ -238,6 +238,10 @@ class CostBudget:
         allowed = min(max(self._loss_budget, SAFE), self._credit)
         return int(_best_nodes(tree.probs[:most], tree.parents, widths, ratios, allowed))
 
+    def _may_risk(self, nodes: int) -> bool:
+        # While its cost is not confirmed, each row may cost a plain step.
+        return nodes <= self._credit or (self._credit > 0.0 and self._is_confirmed(nodes + 1))
+
     def _is_confirmed(self, width: int) -> bool:
         widths = self.curve.widths
         charged = widths[min(int(np.searchsorted(widths, width)), len(widths) - 1)]
@@ -281,7 +285,8 @@ class CostBudget:
             return 0
         nodes = self._probes[self._probe] - 1
         self._probe = (self._probe + 1) % len(self._probes)
-        if drafted < nodes:  # too few nodes for this width, so the next one is tried
+        # With too few nodes for this width the next one is tried; what may be dear waits for credit.
+        if drafted < nodes or not self._may_risk(nodes):
             return 0
         self._plain_steps = 0
         self._due = self._until_probe()
