@@ -190,7 +190,8 @@ class CostBudget:
                 return tree.prefix(0)
             self._drafts += 1
             often = PLAIN_EVERY if self.curve.is_confirmed(nodes + 1) else PLAIN_SOON
-            if self._drafts >= often:
+            untold = self._seconds > 0.0 and not self._plain  # drafts alone tell no ratio
+            if self._drafts >= often or untold:
                 self._drafts, self._plain_due = 0, 2
             return tree.prefix(nodes)
         self._drafts = self._plain_due = 0
@@ -253,9 +254,9 @@ class CostBudget:
         Until steps confirm the curve, they count as they were timed. No row takes longer than a
         plain step, unless the step was disturbed.
         """
-        if not self._seconds or self._is_confirmed(width):
+        if not self._seconds or not self._plain or self._is_confirmed(width):
             return cost
-        return min(self._seconds / self._plain, width) if self._plain else width
+        return min(self._seconds / self._plain, width)
 
     def _allowed(self) -> tuple[Int64Array, Float64Array]:
         """The widths that may be evaluated, and their costs relative to width 1."""

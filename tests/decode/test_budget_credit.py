@@ -49,8 +49,7 @@ def test_drafts_that_come_true_are_not_held_back():
     free, held = (CostBudget(CostCurve({w: 0.01 * c for w, c in LAPTOP.items()})) for _ in "12")
     free._credit = float("inf")
     costs = [decode(budget, LAPTOP, 2000, accepted=lambda n: n // 2) for budget in (free, held)]
-    assert costs[0] == costs[1]
-    assert costs[1] < 0.3
+    assert costs[1] < 1.05 * costs[0] < 0.3
 
 
 def test_a_process_that_lost_drafts_again_when_it_wins():
