@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -128,7 +128,8 @@ def refresh(
 ) -> Refreshed:
     """Read new and changed files in the added folders, and delete documents whose files are gone.
 
-    What conversations were given of these is deleted too. A folder that does not exist now (an unmounted disk, a network) keeps its documents.
+    What conversations were given of these is deleted too. A folder that does not exist now (an
+    unmounted disk, a network) keeps its documents.
 
     Args:
         notes: the documents, and the files and folders that were added.
@@ -157,10 +158,15 @@ def refresh(
         else:
             changed += 1
     progress(len(found), len(found))
-    away = [str(root) for root in roots if root not in present]
+    away = [str(root) for root in roots if root not in present and not _deleted(root, known)]
     gone = [name for name in known if name not in seen and not _below(name, away)]
     forgotten = notes.forget(gone) if gone else Deleted()
     return Refreshed(new, changed, len(gone), len(known) + new - len(gone), skipped, forgotten)
+
+
+def _deleted(root: Path, known: Collection[str]) -> bool:
+    """Whether an added file that is not there was deleted; of a folder that cannot be told."""
+    return str(root) in known and os.path.isdir(root.parent)
 
 
 def _unchanged(path: Path, size: int, before: Document) -> bool:

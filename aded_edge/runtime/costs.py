@@ -52,7 +52,7 @@ def load_or_measure(
     if persistence is not None:
         known = persistence.load_costs(cost_key(cost_conditions(llama)))
         if known is not None and 1 in known:
-            return CostCurve(known, target.max_nodes + 1)
+            return CostCurve(_believable(known), target.max_nodes + 1)
     log.info("measuring the costs of evaluations on this machine (once, at most two seconds) ...")
     began = time.perf_counter()
     evaluate = chain_evaluation(llama, target, MEASURE_SECONDS / 4)
@@ -63,6 +63,15 @@ def load_or_measure(
     if not curve.disturbed:
         _save(llama, curve.seconds(), persistence)
     return curve
+
+
+def _believable(kept: dict[int, float]) -> dict[int, float]:
+    """Kept costs, within what any machine shows: what was kept may be wrong.
+
+    Several rows take no less time than one, and no more than twice that of each alone. Within these
+    bounds probes and drafts soon correct a cost.
+    """
+    return {w: min(max(cost, kept[1]), 2 * w * kept[1]) for w, cost in kept.items()}
 
 
 def measure_all(llama: llama_cpp.Llama) -> dict[int, float]:

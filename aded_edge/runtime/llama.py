@@ -228,6 +228,8 @@ class Llama(LiteralLlama):
         if self._target is not None:
             self._target.evaluated_elsewhere()
         try:
+            if self.n_tokens + len(tokens) > self._n_ctx:
+                raise RuntimeError("they do not fit")
             super().eval(tokens)
         except RuntimeError as error:
             raise EvaluationError(

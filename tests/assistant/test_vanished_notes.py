@@ -43,10 +43,14 @@ def read(path):
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("how", ["ask", "edit"])
+@pytest.mark.parametrize("how", ["ask", "edit", "added alone"])
 def test_its_copies_go_with_the_next_question(asked, say, file, tmp_path, how):
+    if how == "added alone":
+        with Store.open(tmp_path / "store.db") as store:
+            store.notes.add_root(str(file))
+            store.notes.remove_root(str(file.parent))
     file.unlink()
-    if how == "ask":
+    if how != "edit":
         say(asked, "And then?")
     else:
         "".join(asked.edit("And then?"))
