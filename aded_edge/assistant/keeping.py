@@ -257,7 +257,8 @@ class Keeping:
         return conversation, self.reread(conversation, messages)
 
     def _remove_states(self, *uids: str) -> None:
-        if not all([self._states.remove(uid) for uid in uids]):
+        gone = [self._states.remove(uid) for uid in uids]
+        if not all(gone):
             log.warning("a file could not be deleted: delete %s by hand", self._states.folder)
 
     def reread(self, conversation: Conversation, messages: list[Message]) -> list[Message]:

@@ -205,7 +205,6 @@ class Turns:
         return found or []
 
 
-
 class Answer:
     """The answer to a turn, while it is streamed and afterwards.
 

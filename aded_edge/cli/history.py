@@ -16,7 +16,7 @@ from aded_edge.assistant.export import as_json, as_markdown, export_file, import
 from aded_edge.assistant.kv_states import KVStates
 from aded_edge.errors import ConfigError, StoreError
 from aded_edge.shown import local, one_line, visible
-from aded_edge.store import Conversation, Deleted, Message, Store, default_store_path
+from aded_edge.store import REMNANTS, Conversation, Deleted, Message, Store, default_store_path
 
 from .options import JSON, STORE, FilePath, Group
 from .output import MERGED, agreed, console, data, plain_table, print_json, say

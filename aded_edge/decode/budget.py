@@ -286,7 +286,7 @@ class CostBudget:
             return 0
         nodes = self._probes[self._probe] - 1
         self._probe = (self._probe + 1) % len(self._probes)
-        # With too few nodes for this width the next one is tried; what may be dear waits for credit.
+        # With too few nodes for this width, or too little credit, the next one is tried.
         if drafted < nodes or not self._may_risk(nodes):
             return 0
         self._plain_steps = 0

@@ -22,6 +22,7 @@ from .sampling import sampler_choice
 if TYPE_CHECKING:
     from .llama import Llama
 
+
 def generated(
     llama: Llama,
     plainly: Plainly,

@@ -175,10 +175,11 @@ class Llama(LiteralLlama):
             "logits_processor": logits_processor,
             "grammar": grammar,
         }
-        inherited = functools.partial(super().generate, **sampling)
+        inherited: Any = functools.partial(super().generate, **sampling)
 
         def plainly(tokens: list[int], reset: bool) -> Tokens:
-            return inherited(tokens, reset=reset, stopping_criteria=stopping_criteria)
+            steps: Tokens = inherited(tokens, reset=reset, stopping_criteria=stopping_criteria)
+            return steps
 
         steps = generated(self, plainly, list(tokens), reset, stopping_criteria, sampling)
         yield from self._access.stream(steps)

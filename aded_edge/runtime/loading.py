@@ -29,7 +29,8 @@ _RANGES = {
     "n_threads_batch": (0, 512),
 }
 """Least and most of numbers that llama.cpp takes without a check: it would allocate what they say,
-or end the process. ggml stops at 512 threads. 0 stands for the model's context, and for llama_cpp's number of threads."""
+or end the process. ggml stops at 512 threads. 0 stands for the model's context, and for llama_cpp's
+number of threads."""
 
 _CHECKED_CTX = 1 << 15
 """A context with more tokens is compared with the memory of the machine before it is made; for a

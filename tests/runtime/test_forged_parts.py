@@ -1,4 +1,4 @@
-"""What is kept may be forged: it is left out or bounded, and the answers stay those of the model."""
+"""What is kept may be forged: it is left out or bounded, and answers stay those of the model."""
 
 import logging
 from dataclasses import replace
