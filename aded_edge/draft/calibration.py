@@ -40,7 +40,7 @@ MOST_EXPECTED = 200.0
 """When a cell has expected more acceptances than this its counts are halved, so that it follows
 changes of the target's behaviour."""
 
-MOST_KEPT = 16.0
+MOST_KEPT = 32.0
 """What an earlier process counted weighs as much as this many estimates of this one at most, so
 that a wrong or forged count is soon outweighed."""
 
