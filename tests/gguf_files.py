@@ -82,6 +82,22 @@ def write_model(
     writer.close()
 
 
+def write_lora(path, width=64, rank=2, seed=0):
+    """Write a LoRA adapter for the tiny model: it changes the queries of the first layer."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_string("general.type", "adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 8.0)
+    rng = np.random.default_rng(seed)
+    for half, shape in (("a", (rank, width)), ("b", (width, rank))):
+        weights = rng.standard_normal(shape).astype(np.float32)
+        writer.add_tensor(f"blk.0.attn_q.weight.lora_{half}", weights)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def _shapes(width, layers, tokens):
     """Shape of each tensor, by its name."""
     vocabulary = (tokens, width)

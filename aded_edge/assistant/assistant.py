@@ -152,6 +152,7 @@ class Assistant(Earlier, AbstractContextManager["Assistant"]):
                 answer is being generated in another thread.
         """
         self._stop()
+        self._refresh_notes()
         turn = self._turns.prepare(self.conversation, self.messages, text, self.memory_tokens)
         yield from self._answer(turn, self.sampling)
 
@@ -179,6 +180,7 @@ class Assistant(Earlier, AbstractContextManager["Assistant"]):
             PromptError, AdedError: as for `ask`.
         """
         self._stop()
+        self._refresh_notes()
         files = attached_to(self._last_question())
         earlier = self.messages[:-TURN]
         turn = self._turns.prepare(self.conversation, earlier, text, self.memory_tokens, files)
@@ -197,7 +199,6 @@ class Assistant(Earlier, AbstractContextManager["Assistant"]):
         question = self._last_question()
         self._attachments.give_back(attached_to(question))
         self.messages = self.messages[:-TURN]
-        self.llama.wait_for_store()  # what was learned from it is deleted too
         self._write()
         return question
 
@@ -343,7 +344,11 @@ class Assistant(Earlier, AbstractContextManager["Assistant"]):
             if answer.worth_keeping:
                 self._keep(turn, answer.message())
             else:
-                self._keeping.drop_unanswered(turn.conversation, self.llama)
+                self._keeping.drop_unanswered(self.llama)
+
+    def _refresh_notes(self) -> None:
+        gone, about = self._turns.refresh_notes(), (self.conversation, self.messages, self.llama)
+        self.conversation, self.messages = self._keeping.forget_files(gone, *about)
 
     def _stop(self) -> None:
         """End the answer that is being streamed, so that nothing is written after what follows."""
@@ -366,14 +371,12 @@ class Assistant(Earlier, AbstractContextManager["Assistant"]):
         self._write()
 
     def _write(self) -> None:
-        self.conversation, self.messages = self._keeping.write(
-            self.conversation, self.messages, self.llama
-        )
+        about = self.conversation, self.messages, self.llama
+        self.conversation, self.messages = self._keeping.write(*about)
 
     def _write_rest(self) -> None:
-        self.conversation, self.messages = self._keeping.write_rest(
-            self.conversation, self.messages, self.llama
-        )
+        about = self.conversation, self.messages, self.llama
+        self.conversation, self.messages = self._keeping.write_rest(*about)
 
     def _leave(self) -> None:
         self._keeping.leave(self.conversation, self.messages, self.llama)
@@ -393,4 +396,5 @@ class Assistant(Earlier, AbstractContextManager["Assistant"]):
     def _last_question(self) -> Message:
         if not self.messages:
             raise ConfigError("nothing was asked yet in this conversation")
+        self._keeping.expect_another_answer(self.llama)  # or none at all, after `undo`
         return self.messages[-TURN]

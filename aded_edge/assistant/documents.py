@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from aded_edge.errors import ConfigError
 from aded_edge.files import Skipped, find, readable
-from aded_edge.store import Document, Notes
+from aded_edge.store import Deleted, Document, Notes
 
 PASSAGE = 700
 """Length of a passage in characters: about a paragraph, 150 to 200 tokens."""
@@ -29,6 +29,7 @@ class Refreshed(NamedTuple):
         new, changed, gone: how many documents were added, updated and deleted.
         documents: how many there are now.
         skipped: files that were not read, by reason.
+        forgotten: copies of deleted documents in conversations; see `store.Notes.forget`.
     """
 
     new: int
@@ -36,6 +37,7 @@ class Refreshed(NamedTuple):
     gone: int
     documents: int
     skipped: Skipped
+    forgotten: Deleted
 
 
 def read_text(path: Path) -> str:
@@ -126,7 +128,8 @@ def refresh(
 ) -> Refreshed:
     """Read new and changed files in the added folders, and delete documents whose files are gone.
 
-    A folder that does not exist now (an unmounted disk, a network) keeps its documents.
+    What conversations were given of these is deleted too. A folder that does not exist now (an
+    unmounted disk, a network) keeps its documents.
 
     Args:
         notes: the documents, and the files and folders that were added.
@@ -155,11 +158,15 @@ def refresh(
         else:
             changed += 1
     progress(len(found), len(found))
-    away = [str(root) for root in roots if root not in present]
+    away = [str(root) for root in roots if root not in present and not _deleted(root, known)]
     gone = [name for name in known if name not in seen and not _below(name, away)]
-    if gone:
-        notes.remove(gone)
-    return Refreshed(new, changed, len(gone), len(known) + new - len(gone), skipped)
+    forgotten = notes.forget(gone) if gone else Deleted()
+    return Refreshed(new, changed, len(gone), len(known) + new - len(gone), skipped, forgotten)
+
+
+def _deleted(root: Path, known: Collection[str]) -> bool:
+    """Whether an added file that is not there was deleted; of a folder that cannot be told."""
+    return str(root) in known and os.path.isdir(root.parent)
 
 
 def _unchanged(path: Path, size: int, before: Document) -> bool:

@@ -19,6 +19,7 @@ from typing import TypeVar
 from aded_edge.errors import ConfigError
 from aded_edge.runtime.llama import Llama
 from aded_edge.store import (
+    REMNANTS,
     TURN,
     Conversation,
     Deleted,
@@ -143,7 +144,7 @@ class Keeping:
             # After /undo the context still holds what was taken back.
             self._kv_is_current = bool(messages) and not copy.knows(messages[-1])
         if taken_back and self.keep:
-            self._states.remove(conversation.uid)  # saved states hold what is taken back
+            self._remove_states(conversation.uid)  # saved states hold what is taken back
             llama.wait_for_store()  # what was learned from it is deleted too
         if copy is None or not self.writes:
             return conversation, messages
@@ -151,6 +152,8 @@ class Keeping:
         self._refused = written is None
         if written is None:
             return conversation, messages
+        if written.remnants:
+            log.warning("%s", REMNANTS)
         if written.elsewhere is Elsewhere.DELETED:
             self._begin_anew(conversation, written.conversation, llama)
             return written.conversation, written.messages
@@ -176,12 +179,19 @@ class Keeping:
             llama.wait_for_store()
             self.attempt(lambda: copy.take_learned(old.uid))
 
-    def drop_unanswered(self, conversation: Conversation, llama: Llama) -> None:
+    def expect_another_answer(self, llama: Llama) -> None:
+        """Note that what is learned from now on comes from an answer that replaces the last one."""
+        if self._copy is not None and self.writes:
+            llama.wait_for_store()
+            self.attempt(self._copy.expect_another_answer)
+
+    def drop_unanswered(self, llama: Llama) -> None:
         """Delete what the matrix learned from a question that is not kept: it had no answer."""
         self._kv_is_current = False
-        if self.writes:
+        if self._copy is not None and self.writes:
             llama.wait_for_store()
-            self.read(lambda store: store.conversations.unlearn(conversation))
+            if self.attempt(self._copy.unlearn) is False:
+                log.warning("%s", REMNANTS)
 
     def write_rest(
         self, conversation: Conversation, messages: list[Message], llama: Llama
@@ -216,6 +226,40 @@ class Keeping:
         llama.reset()
         self._kv_is_current = False
         return deleted
+
+    def forget_files(
+        self,
+        deleted: Deleted,
+        conversation: Conversation,
+        messages: list[Message],
+        llama: Llama,
+    ) -> tuple[Conversation, list[Message]]:
+        """Delete what is left of files of the notes that are gone: KV states, and here.
+
+        Args:
+            deleted: what the store says about it.
+            conversation: the running one.
+            messages: all of its messages.
+            llama: the model.
+
+        Returns:
+            The running conversation and its messages, without what was given of the files.
+        """
+        given = [one.uid for one in deleted.given]
+        self._remove_states(*given)
+        if deleted.remnants:
+            log.warning("%s", REMNANTS)
+        if conversation.uid not in given:
+            return conversation, messages
+        llama.reset()
+        self._kv_is_current = False
+        conversation = replace(conversation, summary="", summarized=0)
+        return conversation, self.reread(conversation, messages)
+
+    def _remove_states(self, *uids: str) -> None:
+        gone = [self._states.remove(uid) for uid in uids]
+        if not all(gone):
+            log.warning("a file could not be deleted: delete %s by hand", self._states.folder)
 
     def reread(self, conversation: Conversation, messages: list[Message]) -> list[Message]:
         """The messages of the running conversation as the store has them now, if it has them all.

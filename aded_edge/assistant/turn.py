@@ -19,7 +19,7 @@ from jinja2 import TemplateError
 
 from aded_edge.errors import AdedError, ConfigError
 from aded_edge.runtime.llama import Llama
-from aded_edge.store import Conversation, Message
+from aded_edge.store import Conversation, Deleted, Message
 
 from .attachments import Attached, Attachments, attached_to, in_front_of
 from .documents import refresh
@@ -124,6 +124,22 @@ class Turns:
             conversation = replace(conversation, title="")
         return self._fit(conversation, messages, question, recalled)
 
+    def refresh_notes(self) -> Deleted:
+        """Read files of the notes that changed, if that was not done lately.
+
+        Returns:
+            Where texts of files that are gone had been given.
+        """
+        if not self._keeping.writes or time.monotonic() - self._refreshed <= REFRESH_SECONDS:
+            return Deleted()
+        self._refreshed = time.monotonic()
+        try:
+            refreshed = self._keeping.read(lambda store: refresh(store.notes))
+        except (ConfigError, OSError) as error:  # a folder vanished while it was read
+            log.warning("the notes could not be read: %s", error)
+            return Deleted()
+        return refreshed.forgotten if refreshed is not None else Deleted()
+
     def repeat(
         self,
         conversation: Conversation,
@@ -171,7 +187,6 @@ class Turns:
         attached: Sequence[str],
     ) -> list[Recalled]:
         """Find texts that match a question and are not in the context yet."""
-        self._refresh_notes()
         if not in_context:
             self.stand(budget)
         memories = self._window.standing
@@ -188,15 +203,6 @@ class Turns:
             lambda: recall(question, searched, size=self._size, budget=free, known="\n".join(known))
         )
         return found or []
-
-    def _refresh_notes(self) -> None:
-        if not self._keeping.writes or time.monotonic() - self._refreshed <= REFRESH_SECONDS:
-            return
-        self._refreshed = time.monotonic()
-        try:
-            self._keeping.read(lambda store: refresh(store.notes))
-        except (ConfigError, OSError) as error:  # a folder vanished while it was read
-            log.warning("the notes could not be read: %s", error)
 
 
 class Answer:

@@ -11,6 +11,7 @@ import click
 
 from aded_edge.errors import ConfigError
 from aded_edge.shown import one_line
+from aded_edge.store import REMNANTS
 
 from .history import opened
 from .options import STORE, Command
@@ -33,5 +34,8 @@ def forget(store: Path, name: str | None, yes: bool) -> None:
         if not yes:
             about = name or f"every model ({', '.join(known)})"
             agreed(f"Delete all that was learned about {about}?", abort=True)
-        for forgotten in file.forget_learned(name):
-            say(one_line(f"deleted what was learned about {forgotten}"))
+        names, clean = file.forget_learned(name)
+    for forgotten in names:
+        say(one_line(f"deleted what was learned about {forgotten}"))
+    if not clean:
+        say(REMNANTS, err=True)

@@ -16,10 +16,10 @@ from aded_edge.assistant.export import as_json, as_markdown, export_file, import
 from aded_edge.assistant.kv_states import KVStates
 from aded_edge.errors import ConfigError, StoreError
 from aded_edge.shown import local, one_line, visible
-from aded_edge.store import Conversation, Deleted, Message, Store, default_store_path
+from aded_edge.store import REMNANTS, Conversation, Deleted, Message, Store, default_store_path
 
 from .options import JSON, STORE, FilePath, Group
-from .output import MERGED, REMNANTS, agreed, console, data, plain_table, print_json, say
+from .output import MERGED, agreed, console, data, plain_table, print_json, say
 
 NUMBER = click.IntRange(1, 2**63 - 1)
 """The number of a conversation; SQLite counts no further."""

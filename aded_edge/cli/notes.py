@@ -88,10 +88,7 @@ def remove(store: Path, paths: tuple[Path, ...]) -> None:
         for path in paths:
             if not file.notes.remove_root(name_of(path)):
                 raise ConfigError(f"{path} was never added; `aded-edge notes list` shows all")
-        before = file.notes.documents().keys()
         _tell(_refresh(file))
-        forgotten = file.notes.forget(sorted(before - file.notes.documents().keys()))
-    tell_what_is_left(forgotten)
 
 
 def _refresh(file: Store) -> Refreshed:
@@ -105,7 +102,9 @@ def _refresh(file: Store) -> Refreshed:
 
 
 def _tell(refreshed: Refreshed) -> None:
-    new, changed, gone, documents, skipped = refreshed
+    new, changed, gone, documents, skipped, forgotten = refreshed
     say(f"{documents} documents: {new} new, {changed} changed, {gone} gone")
     if str(skipped):
         say(f"skipped: {skipped}", err=True)
+    if gone:
+        tell_what_is_left(forgotten)

@@ -16,10 +16,13 @@ from click.core import ParameterSource
 
 from aded_edge.assistant.settings import load_settings
 from aded_edge.errors import ConfigError
-from aded_edge.runtime.options import default_threads
+from aded_edge.runtime.options import LEAST_CTX, MOST_CTX, default_threads
 from aded_edge.store import default_store_path
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+CTX = click.IntRange(LEAST_CTX, MOST_CTX)
+"""The type of --ctx, everywhere."""
 
 
 class Command(click.Command):
@@ -160,7 +163,7 @@ def how_it_runs(command: F) -> F:
         click.option("--flash-attn/--no-flash-attn", default=False, show_default=True),
         click.option("--gpu-layers", type=int, default=0, show_default=True),
         THREADS,
-        click.option("--ctx", type=click.IntRange(64), default=2048, show_default=True),
+        click.option("--ctx", type=CTX, default=2048, show_default=True),
     ):
         command = option(command)
     return command

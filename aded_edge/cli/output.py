@@ -36,11 +36,6 @@ MERGED = (
     "aded-edge forget deletes all that was learned"
 )
 
-REMNANTS = (
-    "another program is using the store, whose file or log may still hold it: close that program, "
-    "and then run aded-edge history delete, without a number"
-)
-
 
 def console() -> Console:
     """Returns a console for stdout that prints text without markup, highlighting or emoji codes.

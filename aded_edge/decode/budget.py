@@ -11,7 +11,11 @@ The loss budget limits the time that drafts may lose in one answer, counted in p
 starts small; each plain step adds a share, and each draft adds the time that it saved or subtracts
 the time that it lost. A draft that could lose more than the rest is not evaluated, so an
 unpredictable answer takes hardly longer than plain decoding, however short it is. Nearly certain
-drafts are always allowed.
+drafts are allowed beyond it.
+
+What was kept on disk may be wrong, or forged. So a second budget, the credit, runs through all
+answers of a process. No draft is evaluated while it is used up, however certain it seems. It limits
+what a store can cost to CREDIT_PER_STEP of the time, and CREDIT once.
 
 Knows probabilities and the cost curve. Does not know tokens, nor where the probabilities come
 from.
@@ -20,20 +24,16 @@ from.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from aded_edge.arrays import Float64Array, Int64Array
-from aded_edge.draft.compile import kernel
-from aded_edge.draft.tree import ROOT, DraftTree
+from aded_edge.draft.tree import DraftTree
 
+from .best_cut import MARGIN, best_nodes, rows_of
 from .cost_curve import CostCurve
 from .measuring import leaves_of
-
-MARGIN = 1.12
-"""A draft must promise this many times the speed of plain decoding, because drafting itself takes
-time and the promise is an estimate."""
 
 LOSS_BUDGET = 0.2
 """The loss budget at the beginning of an answer, in plain steps."""
@@ -42,7 +42,16 @@ LOSS_BUDGET_PER_STEP = 0.05
 """What each plain step adds to the loss budget, in plain steps."""
 
 SAFE = 0.02
-"""A draft whose expected loss is at most this is always allowed, in plain steps."""
+"""A draft whose expected loss is at most this is allowed while there is credit, in plain steps."""
+
+CREDIT = 4.0
+"""The credit at the beginning, in plain steps."""
+
+CREDIT_PER_STEP = 0.015
+"""What each plain step adds to the credit, in plain steps."""
+
+MOST_CREDIT = 64.0
+"""Upper bound of the credit, in plain steps. Drafts that win reach it soon."""
 
 MOST_LOSS_BUDGET = 8.0
 """Upper bound of the loss budget, in plain steps, so that a long run of good drafts does not pay
@@ -80,48 +89,6 @@ measured costs are noisy."""
 CHEAP = 0.06
 """Rows are cheap where a node pays that is at most this likely. Only then do branches and the
 target's other candidates bring anything (NOTES.md)."""
-
-
-@kernel
-def _best_nodes(
-    probs: Any,
-    parents: Any,
-    widths: Any,
-    ratios: Any,
-    leaf: float,
-    loss_budget: float,
-    may_fill: bool,
-) -> tuple[int, int, int]:
-    # Returns the number of nodes with the most expected tokens per second, the measured width whose
-    # cost they pay, and the number of their leaves beyond the first.
-    best_nodes = best_branches = 0
-    best_width = 1
-    best_speed = MARGIN
-    tokens = 1.0
-    missed = 1.0  # probability that none of the nodes so far is accepted
-    branches = place = 0
-    has_child = np.zeros(probs.size + 1, np.bool_)  # of the root, then of each node
-    most = min(probs.size, widths[-1] - 1)
-    for nodes in range(1, most + 1):
-        tokens += probs[nodes - 1]
-        parent = parents[nodes - 1]
-        if parent == ROOT:
-            missed -= probs[nodes - 1]
-        branches += has_child[parent + 1]
-        has_child[parent + 1] = True
-        while widths[place] <= nodes:
-            place += 1
-        # A tree that ends between two measured widths pays for the wider one. A whole draft may
-        # also be filled up to any wider one.
-        for i in range(place, widths.size if may_fill and nodes == probs.size else place + 1):
-            cost = ratios[i] + branches * leaf
-            speed = tokens / cost
-            better = speed > best_speed or (speed == best_speed and widths[i] == best_width)
-            ends = may_fill or widths[i] == nodes + 1
-            if better and ends and missed * (cost - 1.0) <= max(loss_budget, SAFE):
-                best_speed = speed
-                best_nodes, best_width, best_branches = nodes, widths[i], branches
-    return best_nodes, best_width, best_branches
 
 
 class Budget(Protocol):
@@ -184,7 +151,9 @@ class CostBudget:
         self._loss_budget = LOSS_BUDGET
         self._width = 1  # of the last evaluation
         self._leaves = 1  # of the last cut
+        self._credit = CREDIT
         self._seconds = 0.0  # of the last evaluation, 0 if evaluations are not timed
+        self._plain = 0.0  # seconds of the last evaluation of width 1, 0 before the first
 
     @property
     def plain_seconds(self) -> float:
@@ -209,19 +178,9 @@ class CostBudget:
 
         Where a wider batch costs less than these nodes, they are filled up to it.
         """
-        nodes, rows, self._leaves = 0, 1, 1
-        # No draft pays if its first node is less likely than twice `worth`. This is the usual case,
-        # and the kernel need not be called.
-        if len(tree) and tree.probs[0] >= 2 * self.worth:
-            widths, ratios = self._charged()
-            probs, may_fill = tree.probs, self._places is None
-            if not may_fill:  # a draft may only end where an allowed width does
-                probs = probs[: widths[np.searchsorted(widths, len(tree) + 1, "right") - 1] - 1]
-            nodes, width, branches = _best_nodes(
-                probs, tree.parents, widths, ratios, self.curve.leaf, self._loss_budget, may_fill
-            )
-            rows = _rows(nodes + 1, width, widths, ratios)
-            self._leaves += branches
+        nodes, rows, self._leaves = self._best(tree, len(tree))
+        if not self._may_risk(rows):
+            nodes, rows, self._leaves = self._best(tree, int(self._credit))
         if nodes:
             self._plain_steps = 0
             if self._plain_due:
@@ -229,8 +188,9 @@ class CostBudget:
                 self._leaves = 1
                 return tree.prefix(0)
             self._drafts += 1
-            confirmed = self.curve.is_confirmed(rows)
-            if self._drafts >= (PLAIN_EVERY if confirmed else PLAIN_SOON):
+            often = PLAIN_EVERY if self.curve.is_confirmed(rows) else PLAIN_SOON
+            untold = self._seconds > 0.0 and not self._plain  # drafts alone tell no ratio
+            if self._drafts >= often or untold:
                 self._drafts, self._plain_due = 0, 2
             return tree.prefix(nodes).filled(rows - 1)
         self._drafts = self._plain_due = 0
@@ -245,24 +205,74 @@ class CostBudget:
         self._width = 1  # the prompt was evaluated
 
     def settle(self, width: int, emitted: int) -> None:
-        """Add to the loss budget after a plain step or a draft that won; subtract after others."""
+        """Add to both budgets after a plain step or a draft that won; subtract after others."""
         self._width = width
         if width == 1:
             self._loss_budget += LOSS_BUDGET_PER_STEP
+            self._credit += CREDIT_PER_STEP
         else:
             # The measured cost counts, within the bounds of what is not a disturbance.
             cost = self.curve.ratio(width)
             seen = self._seconds / self.curve.scale if self._seconds else cost
-            self._loss_budget += emitted - min(max(seen, cost / _DOUBT), cost * _DOUBT)
+            cost = min(max(seen, cost / _DOUBT), cost * _DOUBT)
+            self._loss_budget += emitted - cost
+            self._credit += emitted - self._paid(width, cost)
         self._loss_budget = min(self._loss_budget, MOST_LOSS_BUDGET)
+        self._credit = min(self._credit, MOST_CREDIT)
 
     def observe(self, width: int, seconds: float) -> None:
         """Update the cost curve."""
         self.curve.observe(width, seconds, self._leaves)
         self._seconds = seconds
+        if width == 1:
+            self._plain = seconds
         self._observed += 1
         if self._observed % _REFRESH == 0:
             self.most_nodes, self.worth = self._useful()
+
+    def _best(self, tree: DraftTree, most: int) -> tuple[int, int, int]:
+        """Of the first `most` nodes, how many are worth their evaluation.
+
+        Returns:
+            Their number, the rows of their batch, and their leaves; 0, 1 and 1 for none.
+        """
+        # No draft pays if its first node is less likely than twice `worth`. This is the usual case,
+        # and the kernel need not be called.
+        if most < 1 or self._credit <= 0.0 or tree.probs[0] < 2 * self.worth:
+            return 0, 1, 1
+        widths, ratios = self._charged()
+        may_fill = self._places is None and most == len(tree)
+        if not may_fill:  # it may only end where a width does
+            most = int(widths[np.searchsorted(widths, most + 1, "right") - 1]) - 1
+        nodes, width, branches = best_nodes(
+            tree.probs[:most],
+            tree.parents,
+            widths,
+            ratios,
+            self.curve.leaf,
+            min(max(self._loss_budget, SAFE), self._credit),
+            may_fill,
+        )
+        return nodes, rows_of(nodes + 1, width, widths, ratios), 1 + branches
+
+    def _may_risk(self, rows: int) -> bool:
+        # While its cost is not confirmed, each row may cost a plain step.
+        return rows - 1 <= self._credit or (self._credit > 0.0 and self._is_confirmed(rows))
+
+    def _is_confirmed(self, width: int) -> bool:
+        widths = self.curve.widths
+        charged = widths[min(int(np.searchsorted(widths, width)), len(widths) - 1)]
+        return self.curve.is_confirmed(int(charged))
+
+    def _paid(self, width: int, cost: float) -> float:
+        """What a draft took, in plain steps, where a kept curve may be wrong.
+
+        Until steps confirm the curve, they count as they were timed. No row takes longer than a
+        plain step, unless the step was disturbed.
+        """
+        if not self._seconds or not self._plain or self._is_confirmed(width):
+            return cost
+        return min(self._seconds / self._plain, width)
 
     def _allowed(self) -> tuple[Int64Array, Float64Array]:
         """The widths that may be evaluated, and their costs relative to width 1."""
@@ -306,7 +316,8 @@ class CostBudget:
             return 0
         nodes = self._probes[self._probe] - 1
         self._probe = (self._probe + 1) % len(self._probes)
-        if drafted < nodes:  # too few nodes for this width, so the next one is tried
+        # With too few nodes for this width, or too little credit, the next one is tried.
+        if drafted < nodes or not self._may_risk(nodes + 1):
             return 0
         self._plain_steps = 0
         self._due = self._until_probe()
@@ -319,19 +330,6 @@ class CostBudget:
         # What is only estimated is worth knowing soon.
         share = PROBE_SHARE if self.curve.is_measured(width) else SOON * PROBE_SHARE
         return (self.curve.ratio(width) - 1.0) / share
-
-
-def _rows(rows: int, width: int, widths: Int64Array, ratios: Float64Array) -> int:
-    """Rows to evaluate of a draft that has `rows` and pays for a measured width.
-
-    As many as it has, unless the measured width costs less, or they lie where the curve falls: then
-    nothing is known of what they cost.
-    """
-    place = int(np.searchsorted(widths, rows))
-    if widths[place] == rows == width:
-        return rows
-    falls = widths[place] != width or ratios[place] < ratios[place - 1]
-    return int(width) if falls else rows
 
 
 class FixedBudget:

@@ -40,11 +40,17 @@ MOST_EXPECTED = 200.0
 """When a cell has expected more acceptances than this its counts are halved, so that it follows
 changes of the target's behaviour."""
 
+MOST_KEPT = 32.0
+"""What an earlier process counted weighs as much as this many estimates of this one at most, so
+that a wrong or forged count is soon outweighed."""
+
 SURE = 0.998
 """Upper bound of a calibrated probability."""
 
 EXPECTED, ACCEPTED, TRUST, NEW_EXPECTED, NEW_ACCEPTED = range(5)
 """Rows of `Calibration.counts`."""
+
+_MOST_COUNTED = 1e6  # more is not counted by any process, and a sum of forged counts may overflow
 
 # Lower bounds of the kinds of evidence. Weights are mostly whole numbers, so bounds between whole
 # numbers do not depend on rounding. (Three scalars: an array makes a search 5 % slower.)
@@ -121,10 +127,21 @@ class Calibration:
         if len(expected) != CELLS:
             return
         counts = self.counts
-        counts[EXPECTED] += expected
-        counts[ACCEPTED] += accepted
+        counts[EXPECTED] += np.minimum(expected, _MOST_COUNTED)
+        counts[ACCEPTED] += np.minimum(accepted, _MOST_COUNTED)
         counts[: ACCEPTED + 1] /= np.maximum(counts[EXPECTED] / MOST_EXPECTED, 1.0)
         counts[TRUST] = (counts[ACCEPTED] + PRIOR_TRUST * _PRIOR) / (counts[EXPECTED] + _PRIOR)
+
+    def doubt(self) -> None:
+        """Let what was absorbed weigh MOST_KEPT estimates at most; the trust of each cell stays."""
+        counts = self.counts
+        weight = counts[EXPECTED] + _PRIOR
+        trust = (counts[ACCEPTED] + PRIOR_TRUST * _PRIOR) / weight
+        trust = np.minimum(trust, PRIOR_TRIALS / _PRIOR)  # more than all cannot come true
+        weight = np.minimum(weight, MOST_KEPT / PRIOR_TRIALS * _PRIOR)
+        counts[EXPECTED] = weight - _PRIOR
+        counts[ACCEPTED] = np.maximum(trust * weight - PRIOR_TRUST * _PRIOR, 0.0)
+        counts[TRUST] = (counts[ACCEPTED] + PRIOR_TRUST * _PRIOR) / weight
 
     def take_new(self) -> tuple[Float32Array, Float32Array]:
         """Return what was counted since the last call: expected, accepted; float32 (CELLS,)."""

@@ -68,7 +68,10 @@ class News(NamedTuple):
 
     def learned(self) -> Learned:
         """Sum the events up. Takes milliseconds, and may run on any thread."""
-        matrix, log, tail = TrigramMatrix(), [_GAP, self.before], self.before
+        # A text that begins anew is not preceded by the end of another one, which may be deleted.
+        first = self.events[0] if self.events else None
+        before = _NOTHING if isinstance(first, Text) and not first.continues else self.before
+        matrix, log, tail = TrigramMatrix(), [_GAP, before], before
         for event in self.events:
             if isinstance(event, Text):
                 matrix.observe(event.tokens, event.start, HARD_WEIGHT)

@@ -180,13 +180,15 @@ def observe_top(
 def _absorb(
     table: Any, keys: Any, totals: Any, stamps: Any, offsets: Any, tokens: Any, weights: Any
 ) -> None:
+    # What was kept may be forged: no row has more weight than this, and no token more than its row.
     for i in range(keys.size):
         row = _find_or_add(table, keys[i])
         fresh = table.totals[row] == 0.0
+        total = min(totals[i], MOST_WEIGHT)
         for j in range(offsets[i], offsets[i + 1]):
-            if weights[j] > 0.0:
-                _add(table, row, tokens[j], weights[j])
-        _touch(table, row, totals[i])
+            if weights[j] > 0.0 and total > 0.0:
+                _add(table, row, tokens[j], min(weights[j], total))
+        _touch(table, row, total)
         if fresh:
             table.stamps[row] = stamps[i]
 

@@ -92,7 +92,8 @@ def build_loop(llama: Llama, target: LlamaTarget, persistence: Persistence | Non
     paper = llama.drafting == "paper"
     drafter = PaperDrafter(max_leaves=MAX_LEAVES) if paper else AdaptiveDrafter(max_leaves=1)
     if persistence is not None:
-        persistence.load(model_fingerprint(llama), model_name(llama), drafter)
+        known = model_fingerprint(llama), model_name(llama)
+        persistence.load(*known, drafter, llama.n_vocab())
     began = time.perf_counter()
     curve = load_or_measure(llama, target, persistence)
     if paper:

@@ -164,6 +164,15 @@ def candidates_pay(curve: CostCurve, n_vocab: int) -> bool:
     return ROWS_PER_TOKEN * min(times) <= CANDIDATES_GAIN * curve.scale
 
 
+def _believable(kept: dict[int, float]) -> dict[int, float]:
+    """Kept costs, within what any machine shows: what was kept may be wrong.
+
+    Several rows take no less time than one, and no more than twice that of each alone. Within these
+    bounds probes and drafts soon correct a cost.
+    """
+    return {w: min(max(cost, kept[1]), 2 * w * kept[1]) for w, cost in kept.items()}
+
+
 def measure_all(llama: llama_cpp.Llama) -> dict[int, float]:
     """Measure all widths that the context can evaluate, in about ALL_SECONDS.
 
@@ -270,7 +279,7 @@ def _load(
     if persistence is None:
         return None
     known = persistence.load_costs(cost_key(cost_conditions(llama)) + kind)
-    return known if known is not None and 1 in known else None
+    return _believable(known) if known is not None and 1 in known else None
 
 
 def _save(

@@ -7,7 +7,6 @@ Knows the parts of `Llama`. Does not know threads or text.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aded_edge.decode.loop import Choose, Loop, Stop
@@ -16,19 +15,17 @@ from aded_edge.draft.drafter import AdaptiveDrafter
 from aded_edge.errors import EvaluationError
 
 from .closed import CLOSED
-from .plain import count_plain
+from .plain import Plainly, Tokens, decoded_plainly
 from .prefill import prefill
 from .sampling import sampler_choice
 
 if TYPE_CHECKING:
     from .llama import Llama
 
-Tokens = Generator[int, Sequence[int] | None, None]
-
 
 def generated(
     llama: Llama,
-    plainly: Callable[..., Tokens],
+    plainly: Plainly,
     tokens: list[int],
     reset: bool,
     stop: Any,
@@ -38,7 +35,7 @@ def generated(
 
     Args:
         llama: the model.
-        plainly: (tokens, stopping_criteria=stop) -> the tokens that llama_cpp generates.
+        plainly: generates by llama_cpp.
         tokens: the prompt.
         reset: the prompt takes the place of the history; else it is appended to it.
         stop: stopping criteria, or None.
@@ -58,8 +55,7 @@ def generated(
         run = meter.stats(len(tokens), seconds_prompt, llama._plain_because)
         llama.stats = run.after(llama.stats)
 
-    # A copy, because llama_cpp changes the list.
-    yield from count_plain(plainly(list(tokens), stopping_criteria=stop), done)
+    yield from decoded_plainly(llama, plainly, tokens, reset, done)
 
 
 def _drafted(

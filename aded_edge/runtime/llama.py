@@ -14,7 +14,7 @@ import inspect
 import os
 import threading
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from aded_edge.decode.loop import Loop
 from aded_edge.decode.stats import Stats
 from aded_edge.errors import EvaluationError
 from aded_edge.llamacpp import state
+from aded_edge.llamacpp.adapter import without_cycle
 from aded_edge.llamacpp.fingerprint import weights
 from aded_edge.llamacpp.literal import LiteralLlama
 from aded_edge.llamacpp.recurrent import open_target
@@ -52,6 +53,7 @@ from .options import (
     with_default_threads,
 )
 from .persistence import Persistence
+from .plain import Tokens
 from .prefill import restore
 from .warm_up import WarmUp
 
@@ -113,6 +115,7 @@ class Llama(LiteralLlama):
         self.stats = Stats(cumulative=Stats())
         warm_up = WarmUp() if drafting != "off" else None
         load(super().__init__, os.fspath(model_path), with_default_threads(kwargs))
+        without_cycle(self)
         weights(self)  # the file as it is now: it may be replaced later
         self._plain_because = plain_because(self)
         # llama.cpp rounds its context up, but the history has only as many places as asked for.
@@ -150,7 +153,7 @@ class Llama(LiteralLlama):
         logits_processor: llama_cpp.LogitsProcessorList | None = None,
         stopping_criteria: llama_cpp.StoppingCriteriaList | None = None,
         grammar: LlamaGrammar | None = None,
-    ) -> Generator[int, Sequence[int] | None, None]:
+    ) -> Tokens:
         """Yield tokens after a prompt, as `llama_cpp.Llama.generate` does.
 
         Raises:
@@ -174,7 +177,12 @@ class Llama(LiteralLlama):
             "logits_processor": logits_processor,
             "grammar": grammar,
         }
-        plainly = functools.partial(super().generate, reset=reset, **sampling)
+        inherited: Any = functools.partial(super().generate, **sampling)
+
+        def plainly(tokens: list[int], reset: bool) -> Tokens:
+            steps: Tokens = inherited(tokens, reset=reset, stopping_criteria=stopping_criteria)
+            return steps
+
         steps = generated(self, plainly, list(tokens), reset, stopping_criteria, sampling)
         yield from self._access.stream(steps)
 
@@ -226,6 +234,8 @@ class Llama(LiteralLlama):
         if self._target is not None:
             self._target.evaluated_elsewhere()
         try:
+            if self.n_tokens + len(tokens) > self._n_ctx:
+                raise RuntimeError("they do not fit")
             super().eval(tokens)
         except RuntimeError as error:
             raise EvaluationError(

@@ -16,19 +16,21 @@ from aded_edge.errors import ConfigError, ModelError
 from aded_edge.llamacpp.memory import kv_tokens_and_bytes, metadata_of
 from aded_edge.llamacpp.system import build_supports_gpu
 
+from .options import MOST_CTX
+
 _MAGIC = b"GGUF"
 """The first bytes of every GGUF file."""
 
 _RANGES = {
-    "n_ctx": (0, 1 << 24),
+    "n_ctx": (0, MOST_CTX),
     "n_batch": (1, 1 << 20),
     "n_ubatch": (1, 1 << 20),
     "n_threads": (0, 512),
     "n_threads_batch": (0, 512),
 }
 """Least and most of numbers that llama.cpp takes without a check: it would allocate what they say,
-or end the process. No model was trained with more than 10 million tokens; ggml stops at 512
-threads. 0 stands for the model's context, and for llama_cpp's number of threads."""
+or end the process. ggml stops at 512 threads. 0 stands for the model's context, and for llama_cpp's
+number of threads."""
 
 _CHECKED_CTX = 1 << 15
 """A context with more tokens is compared with the memory of the machine before it is made; for a

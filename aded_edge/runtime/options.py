@@ -19,6 +19,10 @@ Drafting = Literal["auto", "off", "paper"]
 
 DRAFTING: tuple[Drafting, ...] = get_args(Drafting)
 
+LEAST_CTX, MOST_CTX = 1, 1 << 24
+"""The smallest and the largest context in tokens, everywhere. No model was trained with more than
+10 million."""
+
 StoreChoice = str | os.PathLike[str] | None
 """Where the matrix is kept: "default", the path of a file, or None for nowhere."""
 

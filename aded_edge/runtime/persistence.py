@@ -59,18 +59,21 @@ class Persistence:
         if keep and self._store is not None and self._store.read_only:
             log.warning("%s is read-only: what is learned from now on will not be kept", path)
 
-    def load(self, fingerprint: str, name: str, drafter: AdaptiveDrafter) -> None:
+    def load(
+        self, fingerprint: str, name: str, drafter: AdaptiveDrafter, n_vocab: int = 1 << 31
+    ) -> None:
         """Give the drafter everything that was learned about a model before.
 
         Args:
             fingerprint: identifies the model, see `model_fingerprint`.
             name: its name, shown to people.
             drafter: also told to note what it learns from now on, unless the store is read-only.
+            n_vocab: size of the model's vocabulary; a part with other tokens is left out.
         """
         opened = self._store
         if opened is None:
             return
-        model = opened.model(fingerprint, name)
+        path, model = opened.path, opened.model(fingerprint, name)
         loaded = self._try(model.load)
         for warning in opened.warnings:
             log.warning("%s", warning)
@@ -78,7 +81,11 @@ class Persistence:
             return
         learned, self._parts = loaded
         for part in learned:
-            drafter.absorb(learned_from_part(part))
+            if part.fits(n_vocab):
+                drafter.absorb(learned_from_part(part))
+            else:
+                log.warning("%s: a part has tokens that %s does not have; ignored", path, name)
+        drafter.calibration.doubt()
         if opened.read_only:
             return
         self._model = model

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from .answer_totals import AnswerTotals
 from .conversations import Conversations, Hit
-from .forgetting import HEADER, Deleted, Given
+from .forgetting import HEADER, REMNANTS, Deleted, Given
 from .full_text import STEM, shared, terms, words_in
 from .memories import Memories, Memory
 from .messages import TURN, Conversation, Message, storable, title_of
@@ -26,6 +26,7 @@ from .working_copy import Elsewhere, WorkingCopy
 
 __all__ = [
     "HEADER",
+    "REMNANTS",
     "STEM",
     "TURN",
     "AnswerTotals",

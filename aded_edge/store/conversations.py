@@ -13,7 +13,7 @@ from typing import Any
 
 from .answer_totals import AnswerTotals, totals_by_conversation, totals_by_day
 from .database import StoreFile
-from .forgetting import Deleted, forget_messages, forget_part, unlearn
+from .forgetting import Deleted, forget_messages, forget_part
 from .full_text import all_of, any_of, excerpt
 from .messages import (
     CONVERSATIONS,
@@ -170,12 +170,6 @@ class Conversations:
             conn.execute("INSERT INTO messages_fts(messages_fts) VALUES ('optimize')")
         remnants = not self._file.scrub()
         return Deleted(given, merged or any(one.merged for one in given), remnants)
-
-    def unlearn(self, conversation: Conversation) -> None:
-        """Delete what the matrix learned since the last message, of an unanswered question."""
-        with self._file.writing() as conn:
-            unlearn(conn, conversation.uid)
-        self._file.scrub()
 
     def questions(self, limit: int = 1000) -> list[str]:
         """The last questions of all conversations, oldest first."""

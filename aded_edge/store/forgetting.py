@@ -19,6 +19,12 @@ from dataclasses import dataclass
 HEADER = "You may find this useful; use it only where it helps, and name the file you used:"
 """The line before the recalled texts of a question; a line `[kind, date or file] text` each."""
 
+REMNANTS = (
+    "another program is using the store, whose file or log may still hold it: close that program, "
+    "and then run aded-edge history delete, without a number"
+)
+"""What a user is told where `Deleted.remnants` is True."""
+
 _EARLIER = re.compile(r"^\[earlier conversation, [^\]]*\] (.*)$", re.M)
 
 
@@ -86,13 +92,25 @@ def forget_part(conn: sqlite3.Connection, uid: str) -> bool:
     return gone.rowcount > 0
 
 
-def unlearn(conn: sqlite3.Connection, uid: str) -> None:
+def newest_part(conn: sqlite3.Connection, uid: str) -> int:
+    """The number of the last part that was learned in a conversation, 0 if there is none."""
+    row = conn.execute("SELECT coalesce(max(id), 0) FROM parts WHERE source = ?", (uid,)).fetchone()
+    return int(row[0])
+
+
+def unlearn(conn: sqlite3.Connection, uid: str, until: int | None = None) -> None:
     """Delete what the matrix learned in a conversation since its last message, if not merged.
 
     Used when messages after it were taken back. Times are whole seconds, so what was learned in
     the same second as the last message is deleted too.
+
+    Args:
+        conn: inside a writing transaction.
+        uid: the conversation.
+        until: parts with higher numbers stay, because they come from the answer that replaces what
+            was taken back; None for none.
     """
-    conn.execute(_UNLEARN, (uid, uid))
+    conn.execute(_UNLEARN, (uid, until, until, uid))
 
 
 def _take_back(
@@ -133,7 +151,7 @@ _GIVEN = """
     WHERE given IS NOT NULL AND instr(given, ?) > 0 AND conversation != ?"""
 
 _UNLEARN = """
-    DELETE FROM parts WHERE source = ? AND created >= coalesce(
+    DELETE FROM parts WHERE source = ? AND (? IS NULL OR id <= ?) AND created >= coalesce(
         (SELECT max(m.created) FROM messages AS m
             JOIN conversations AS c ON c.id = m.conversation WHERE c.uid = ?), '')"""
 

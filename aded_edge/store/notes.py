@@ -103,17 +103,14 @@ class Notes:
                 fill(conn, "passages", "text")
 
     def remove(self, paths: Sequence[str]) -> None:
-        """Delete documents and their passages."""
+        """Delete documents and their passages; what conversations were given of them stays."""
         with self._file.writing() as conn:
             conn.executemany("DELETE FROM documents WHERE path = ?", [(path,) for path in paths])
 
     def forget(self, paths: Sequence[str]) -> Deleted:
-        """Remove passages of documents, which are deleted, from what conversations were given.
-
-        Args:
-            paths: the documents. None of their passages may be left: call `remove` first.
-        """
+        """Delete documents, also from what conversations were given."""
         with self._file.writing() as conn:
+            conn.executemany("DELETE FROM documents WHERE path = ?", [(path,) for path in paths])
             # The form in which a model was given a passage: `assistant.recall.Recalled.__str__`.
             given = forget_text(conn, [f"[file, {path}:" for path in paths])
             # FTS5 keeps deleted words in its index until the index's segments are merged.

@@ -82,6 +82,11 @@ class Part:
         """Size of all arrays in bytes."""
         return sum(getattr(self, name).nbytes for name in DTYPES)
 
+    def fits(self, n_vocab: int) -> bool:
+        """Whether all tokens belong to a vocabulary of this size; -1 in `tokens` separates."""
+        found = ((self.successors, 0), (self.tokens, -1))
+        return all(not len(a) or (a.min() >= least and a.max() < n_vocab) for a, least in found)
+
     def __post_init__(self) -> None:
         for name, dtype in DTYPES.items():
             array = getattr(self, name)

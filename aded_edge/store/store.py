@@ -107,19 +107,18 @@ class Store:
         """The size of each model's matrix. Raises StoreError if the file cannot be read."""
         return matrix_sizes(self._file)
 
-    def forget_learned(self, name: str | None = None) -> list[str]:
+    def forget_learned(self, name: str | None = None) -> tuple[list[str], bool]:
         """Delete all that was learned about the models of this name; None for every model.
 
         Returns:
-            The names of the models.
+            The names of the models, and whether nothing of it is left in the file; see `scrub`.
         """
         with self._file.writing() as conn:
             which = "WHERE ? IS NULL OR name = ?"
             rows = conn.execute(f"SELECT name FROM models {which} ORDER BY name", (name, name))
             names = [found for (found,) in rows]
             conn.execute(f"DELETE FROM models {which}", (name, name))
-        self._file.scrub()
-        return names
+        return names, self._file.scrub()
 
     def scrub(self) -> bool:
         """Overwrite remnants of what was deleted; see `StoreFile.scrub`."""

@@ -17,7 +17,7 @@ from enum import Enum, auto
 
 from . import open_files
 from .database import StoreFile
-from .forgetting import unlearn
+from .forgetting import newest_part, unlearn
 from .messages import (
     TURN,
     Conversation,
@@ -54,11 +54,13 @@ class Written:
         conversation: as this process knows it now.
         messages: all of its messages that this process knows.
         elsewhere: what other processes did to it since this one read it.
+        remnants: something was deleted, and the file or its log may still hold it.
     """
 
     conversation: Conversation
     messages: list[Message]
     elsewhere: Elsewhere
+    remnants: bool
 
 
 class WorkingCopy:
@@ -80,6 +82,7 @@ class WorkingCopy:
         self._generation = file.generation
         self.conversation = conversation
         self._rows = list(rows)
+        self._learned: int | None = None  # the last part before the answer that replaces another
 
     @classmethod
     def read(cls, file: StoreFile, number: int | None) -> WorkingCopy | None:
@@ -145,7 +148,7 @@ class WorkingCopy:
                 if stored != [row for row, _ in rows]:
                     elsewhere = Elsewhere.WENT_ON
                 _update(conn, base, conversation, _common_summary(stored, rows, conversation))
-                _take_back(conn, base, stored, [row for row, _ in gone])
+                _take_back(conn, base, stored, [row for row, _ in gone], self._learned)
             numbers = insert_messages(conn, number, new)
             found = conversation_where(conn, "c.id = ?", number)
         if found is not None:
@@ -157,13 +160,39 @@ class WorkingCopy:
                 created=found.created,
                 updated=found.updated,
             )
-        if gone:
-            self._file.scrub()
+        remnants = bool(gone) and not self._file.scrub()
         self._generation, self.conversation = generation, conversation
-        self._rows = [*kept, *zip(numbers, new, strict=True)]
+        self._rows, self._learned = [*kept, *zip(numbers, new, strict=True)], None
         if open_files.changed(self._file):  # between the check before the transaction and its end
             self.write(self.conversation, self.messages)
-        return Written(self.conversation, self.messages, elsewhere)
+        return Written(self.conversation, self.messages, elsewhere, remnants)
+
+    def expect_another_answer(self) -> None:
+        """Note that what is learned from now on belongs to an answer that replaces the last one.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with self._file.reading() as conn:
+            self._learned = newest_part(conn, self.conversation.uid)
+
+    def unlearn(self) -> bool:
+        """Delete what was learned since the last message, of a question without an answer.
+
+        Returns:
+            False if the file or its log may still hold it.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        uid, before = self.conversation.uid, self._learned
+        with self._file.writing() as conn:
+            if before is None:
+                unlearn(conn, uid)
+            else:
+                conn.execute("DELETE FROM parts WHERE source = ? AND id > ?", (uid, before))
+        self._learned = None
+        return self._file.scrub()
 
     def exists(self) -> bool:
         """Whether the store has the conversation; True as long as it was never written.
@@ -253,13 +282,17 @@ def _numbers(conn: sqlite3.Connection, conversation: int) -> list[int]:
 
 
 def _take_back(
-    conn: sqlite3.Connection, about: Conversation, stored: Sequence[int], gone: Sequence[int]
+    conn: sqlite3.Connection,
+    about: Conversation,
+    stored: Sequence[int],
+    gone: Sequence[int],
+    learned: int | None,
 ) -> None:
     """Delete rows, what was learned from them, and the summary if it replaces one of them."""
     if not gone:
         return
     conn.executemany("DELETE FROM messages WHERE id = ?", [(row,) for row in gone])
-    unlearn(conn, about.uid)
+    unlearn(conn, about.uid, learned)
     # FTS5 keeps deleted words in its index until the segments of the index are merged.
     conn.execute("INSERT INTO messages_fts(messages_fts) VALUES ('optimize')")
     now = conversation_where(conn, "c.id = ?", about.id)

@@ -1,8 +1,12 @@
 """Taking back: what is replaced leaves no copy in the matrix, the title or the saved KV."""
 
+import contextlib
+import logging
+
 import pytest
 
 from aded_edge.assistant.turn import Answer
+from aded_edge.llamacpp.fingerprint import model_fingerprint
 from aded_edge.store import Store
 
 
@@ -71,3 +75,73 @@ def test_a_conversation_that_is_not_kept_takes_nothing_back(open_assistant, say,
         assistant.resume()
         assistant.undo()
     assert before == {path: path.read_bytes() for path in (tmp_path / "kv").iterdir()}
+
+
+@contextlib.contextmanager
+def reader(tmp_path):
+    """Another program that is reading the store, so that its file cannot be written anew."""
+    with Store.open(tmp_path / "store.db") as other, other._file.reading() as conn:
+        conn.execute("SELECT count(*) FROM messages").fetchone()
+        yield
+
+
+@pytest.mark.parametrize("how", ["undo", "regenerate", "edit", "unanswered"])
+def test_what_a_reader_keeps_of_it_is_said(assistant, say, tmp_path, caplog, monkeypatch, how):
+    assistant._keeping.store._file._busy_timeout = 0.1
+    say(assistant, "one")
+    with reader(tmp_path), caplog.at_level(logging.WARNING):
+        if how == "undo":
+            assistant.undo()
+        elif how == "regenerate":
+            "".join(assistant.regenerate())
+        elif how == "edit":
+            "".join(assistant.edit("two"))
+        else:
+            monkeypatch.setattr(Answer, "worth_keeping", False)
+            say(assistant, "two")
+    assert any("history delete, without a number" in line for line in caplog.messages)
+
+
+def tokens_on_disk(tmp_path, fingerprint_of):
+    with Store.open(tmp_path / "store.db") as store:
+        parts, _ = store.model(fingerprint_of, "x").load()
+    return [part.tokens.tolist() for part in parts]
+
+
+def holds(texts, tokens):
+    """Whether these tokens come in one of the texts, one after the other."""
+    return any(
+        text[at : at + len(tokens)] == list(tokens)
+        for text in texts
+        for at in range(len(text) - len(tokens) + 1)
+    )
+
+
+@pytest.mark.parametrize("how", ["regenerate", "edit"])
+def test_another_answer_keeps_what_it_taught_and_nothing_of_the_old_one(
+    assistant, say, tmp_path, how
+):
+    llama = assistant.llama
+    say(assistant, "one")
+    old = llama.input_ids[: llama.n_tokens][-6:].tolist()
+    llama.wait_for_store()
+    fingerprint = model_fingerprint(llama)
+    assert holds(tokens_on_disk(tmp_path, fingerprint), old)
+    assistant.sampling["temperature"] = 3.0  # so that the answer is another one
+    "".join(assistant.regenerate() if how == "regenerate" else assistant.edit("a zebra?"))
+    llama.wait_for_store()
+    new = llama.input_ids[: llama.n_tokens][-6:].tolist()
+    texts = tokens_on_disk(tmp_path, fingerprint)
+    assert new != old
+    assert holds(texts, new)
+    assert not any(holds(texts, old[at : at + 2]) for at in range(3, 5))
+
+
+def test_the_old_answer_keeps_what_it_taught_if_there_is_no_other(
+    assistant, say, parts, monkeypatch
+):
+    say(assistant, "one")
+    assistant.llama.wait_for_store()
+    monkeypatch.setattr(Answer, "worth_keeping", False)
+    "".join(assistant.regenerate())
+    assert parts() == 1

@@ -60,7 +60,7 @@ def continuation(target, path, n):
     path = list(path)
     for _ in range(n):
         path.append(likeliest(target, path))
-    return path[-n:]
+    return path[len(path) - n :]
 
 
 def perfect_chain(target):

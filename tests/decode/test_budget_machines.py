@@ -24,9 +24,9 @@ MACHINES = [RTX_4090, RTX_3090, RX_6800, STRIX, METAL, MOE, EPYC]
 
 
 def unlimited(costs, **options):
-    """A budget whose loss budget is never used up, so that only the expected speed decides."""
+    """A budget that nothing uses up, so that only the expected speed decides."""
     budget = CostBudget(CostCurve(costs, **options))
-    budget._loss_budget = float("inf")
+    budget._loss_budget = budget._credit = float("inf")
     return budget
 
 

@@ -11,6 +11,7 @@ from aded_edge.draft.calibration import (
     EXPECTED,
     LENGTH_KINDS,
     MOST_EXPECTED,
+    MOST_KEPT,
     PRIOR_TRUST,
     TRUST,
     Calibration,
@@ -114,3 +115,32 @@ def test_what_was_absorbed_is_not_new():
     calibration = Calibration()
     calibration.absorb(*recorded([(3, 0.5, True)]).take_new())
     assert not np.any(calibration.take_new())
+
+
+@given(st.lists(outcomes, max_size=200))
+def test_doubt_leaves_the_trust_of_what_was_seen_to_come_true(outcomes):
+    calibration = recorded(outcomes * 20)
+    before = calibration.counts.copy()
+    calibration.doubt()
+    now = calibration.counts
+    likely = before[TRUST] >= 0.2  # below that the prior alone gives a little more
+    most = 1.0 / np.resize(np.asarray(naive.MIDDLES), CELLS)  # more cannot come true
+    np.testing.assert_allclose(now[TRUST][likely], np.minimum(before[TRUST], most)[likely], 1e-3)
+    assert (now[TRUST] <= 1.001 * np.maximum(before[TRUST], 0.2)).all()
+    assert (now[EXPECTED] <= MOST_KEPT).all()
+    assert (now[[EXPECTED, ACCEPTED]] >= 0.0).all()
+
+
+@pytest.mark.parametrize("many", [200.0, 1e30, 3.4e38])
+@pytest.mark.parametrize("estimate", [0.06, 0.5, 0.97])
+def test_forged_counts_are_outweighed_by_some_outcomes(many, estimate):
+    calibration = Calibration()
+    for _ in range(3):
+        calibration.absorb(np.full(CELLS, many, np.float32), np.full(CELLS, many, np.float32))
+    calibration.absorb(np.zeros(CELLS, np.float32), np.full(CELLS, many, np.float32))
+    calibration.doubt()
+    assert np.isfinite(calibration.counts).all()
+    cell = cell_of(5, 9.0, estimate)
+    for _ in range(4 * int(MOST_KEPT)):
+        record(calibration.counts, cell, estimate, False)
+    assert estimate * calibration.counts[TRUST, cell] < 0.3

@@ -1,11 +1,14 @@
 """The cost curve: measured once, kept, and found again under the same conditions."""
 
+import json
+
 import pytest
 
 from aded_edge.decode.cost_curve import CostCurve
 from aded_edge.llamacpp.target import LlamaTarget
 from aded_edge.runtime import building, costs
 from aded_edge.runtime.costs import candidates_pay, chain_evaluation
+from aded_edge.store import Store
 
 STEEP = {width: 1 + 0.5 * (width - 1) for width in (1, 2, 4, 8, 16)}
 FLAT = {width: 1 + 0.01 * (width - 1) for width in (1, 2, 4, 8, 16)}
@@ -155,8 +158,6 @@ def test_a_store_of_an_earlier_version_is_added_to(load_tiny, tmp_path, measured
     store = tmp_path / "store.db"
     with load_tiny(store=store) as llama:
         llama._persistence.wait()
-    from aded_edge.store import Store
-
     with Store.open(store) as opened, opened._file.writing() as conn:
         gone = conn.execute("DELETE FROM cost_curves WHERE key LIKE '% %'").rowcount
     assert gone >= 2
@@ -192,3 +193,28 @@ def test_candidates_are_left_out_where_rows_are_dear(load_tiny, costing, monkeyp
     assert load_tiny()._loop._candidates == 0
     costing(FLAT)
     assert load_tiny()._loop._candidates > 0
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {1: 1.0, 2: 1e300, 64: 1e-300},
+        {1: 1e-300, 2: 1.0, 4: 1e300},
+        {1: 1e300, 2: 1.0, 10**6: 1.0},
+        dict.fromkeys((1, 2, 4, 8, 16, 32, 64), 1.0),
+    ],
+)
+def test_kept_costs_that_no_machine_shows_are_bounded(load_tiny, tmp_path, forged, monkeypatch):
+    store = tmp_path / "store.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(costs, "measure_first", lambda *_: CostCurve(CURVE))
+        load_tiny(store=store).close()
+    with Store.open(store) as kept, kept._file.writing() as conn:
+        conn.execute("UPDATE cost_curves SET curve = ?", (json.dumps(forged),))
+    with load_tiny(store=store) as llama:
+        curve = llama._loop.budget.curve
+        widths = curve.widths.tolist()
+        for width in sorted(forged.keys() & set(widths)):
+            assert 1.0 <= curve.ratio(width) <= 2 * width
+        llama.create_completion([1, 70, 80], max_tokens=80)
+        assert 0 < curve.scale < 1.0

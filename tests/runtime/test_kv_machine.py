@@ -81,19 +81,17 @@ class KVMachine(RuleBasedStateMachine):
         stream, _, _ = self.streams.pop(which % len(self.streams))
         stream.close()
 
-    @precondition(lambda self: self.streams and self.llama._loop is not None)
+    @precondition(lambda self: self.streams)
     @rule(forced=tokens)
     def send(self, forced):
-        """Tokens that are sent into the newest stream come after what it said.
-
-        Not where llama_cpp decodes: it asks for logits that it did not compute, and aborts.
-        """
+        """Tokens that are sent into the newest stream come after what it said."""
         stream, prompt, said = self.streams.pop()
         if len(prompt) + len(said) + len(forced) + 1 > N_CTX:
             stream.close()
             return
-        stream.send(forced)
+        token = stream.send(forced)
         stream.close()
+        assert [token] == self._truth([*prompt, *said, *forced], 1)
         self._expect([*prompt, *said, *forced])
 
     @precondition(lambda self: not self.streams)

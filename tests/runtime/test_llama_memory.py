@@ -9,6 +9,7 @@ import llama_cpp
 import pytest
 
 from aded_edge import Llama
+from tests.gguf_files import write_lora
 from tests.runtime.helpers import ASKED, finished, in_a_process
 
 
@@ -72,6 +73,32 @@ def test_a_model_is_freed_with_the_last_reference(tiny_settings, use, drafting, 
         del llama
         assert freed() is None
         assert sampler is None or sampler() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("drafting", ["auto", "off"])
+def test_a_model_with_an_adapter_is_freed_with_the_last_reference(
+    tiny_settings, tmp_path, drafting, monkeypatch
+):
+    monkeypatch.setattr("aded_edge.runtime.costs.MEASURE_SECONDS", 0.1)
+    write_lora(tmp_path / "lora.gguf")
+    freed_adapters = []
+    free = llama_cpp.llama_adapter_lora_free
+    monkeypatch.setattr(
+        llama_cpp, "llama_adapter_lora_free", lambda one: freed_adapters.append(free(one))
+    )
+    llama = Llama(
+        **tiny_settings, drafting=drafting, store=None, lora_path=str(tmp_path / "lora.gguf")
+    )
+    gc.collect()
+    gc.disable()
+    try:
+        llama.create_completion(ASKED, max_tokens=5)
+        freed = weakref.ref(llama)
+        del llama
+        assert freed() is None
+        assert len(freed_adapters) == 1
     finally:
         gc.enable()
 

@@ -18,12 +18,16 @@ MILLISECONDS = 0.01
 class ModelledBudget(CostBudget):
     """`CostBudget` that is told the same cost of a width each time.
 
+    Args:
+        forged: it begins with a curve that says that no width costs anything.
+
     Attributes:
         history: (cost, tokens emitted) of each step since `forget`.
     """
 
-    def __init__(self) -> None:
-        super().__init__(CostCurve({width: MILLISECONDS * cost for width, cost in COSTS.items()}))
+    def __init__(self, forged: bool = False) -> None:
+        kept = dict.fromkeys(COSTS, 1.0) if forged else COSTS
+        super().__init__(CostCurve({width: MILLISECONDS * cost for width, cost in kept.items()}))
         self._model = CostCurve(COSTS)
         self.history: list[tuple[float, int]] = []
 

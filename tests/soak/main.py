@@ -89,7 +89,7 @@ def _run(model: Path, folder: Path, options: Any) -> tuple[dict[str, Any], list[
                 folder / f"{name}.db",
                 trusted,
             )
-            if about["cost"] > poison.MOST_COST[trusted]:
+            if about["cost"] > poison.MOST_COST:
                 violations.append(f"{name}: a token costs {about['cost']}")
             if not trusted and about["last_window"] > poison.LEVEL:
                 violations.append(f"{name}: not forgotten after {about['tokens']} tokens")

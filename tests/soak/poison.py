@@ -32,10 +32,8 @@ OFTEN = 8
 WINDOW = 128
 """Tokens of a window in which the cost must be level in the end."""
 
-MOST_COST = {False: 1.03, True: 1.06}
-"""Cost of a token after the poisoning, relative to plain decoding; True: the calibration is forged.
-
-Then the loss budget is the only bound: it adds 5 % of a plain step with each plain step."""
+MOST_COST = 1.03
+"""Cost of a token after the poisoning, relative to plain decoding."""
 
 LEVEL = 1.006
 """A window whose tokens cost at most this is level."""
@@ -52,8 +50,8 @@ def poisoned(
         tokens: tokens of each answer.
         seed: of the answers.
         store: a new file.
-        trusted: the calibration is forged, too: it says that every estimate came true, of every
-            kind, in numbers that no use of the program reaches.
+        trusted: calibration and cost curve are forged, too: every estimate of every kind came
+            true, in numbers that no use of the program reaches, and no width costs anything.
 
     Returns:
         Figures ready for JSON: cost of a token relative to 1.0, of the first window and of the
@@ -65,7 +63,7 @@ def poisoned(
         truth = [_answer(llama, prompt, tokens, seed + n) for n, prompt in enumerate(prompts)]
         identity = model_fingerprint(llama), model_name(llama)
         _poison(store, identity, prompts, truth, llama.n_vocab(), trusted)
-    budget = ModelledBudget()
+    budget = ModelledBudget(forged=trusted)
     with Llama(str(model), store=store, **settings) as llama:
         assert llama._loop is not None
         known = len(llama._loop.drafter.matrix)  # type: ignore[attr-defined]

@@ -73,8 +73,8 @@ def test_what_is_merged_is_named_and_can_be_cleared(store: Store) -> None:
     model = store.model("fingerprint", "a model")
     model.replace(model.load()[1], ledger(7))
     assert store.conversations.delete(first).merged
-    assert store.forget_learned("unknown") == []
-    assert store.forget_learned() == ["a model"]
+    assert store.forget_learned("unknown")[0] == []
+    assert store.forget_learned() == (["a model"], True)
     assert model.load() == ([], [])
 
 

@@ -27,7 +27,7 @@ from aded_edge.bench.results import save_result
 from aded_edge.files import check_picture, save_picture
 from aded_edge.models.resolve import resolve
 
-from ..options import MODEL, THREADS, Command, FilePath, FiniteRange
+from ..options import CTX, MODEL, THREADS, Command, FilePath, FiniteRange
 from ..output import console, plain_table
 
 WEEK = 7
@@ -41,7 +41,7 @@ WEEK = 7
 @click.option("--max-tokens", type=click.IntRange(2), default=128, show_default=True)
 @click.option("--temperature", type=FiniteRange(0), default=0.0, show_default=True)
 @THREADS
-@click.option("--ctx", type=click.IntRange(64), default=4096, show_default=True)
+@click.option("--ctx", type=CTX, default=4096, show_default=True)
 @click.option("--json", "out", type=FilePath, help="Write the result here.")
 @click.option("--png", type=FilePath, help="Draw it here; needs matplotlib.")
 def month(

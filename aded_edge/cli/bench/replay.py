@@ -124,6 +124,7 @@ def replay(
     if store is not None:
         for part in load_learned(store, recorded.conditions["fingerprint"]):
             drafter.absorb(part)
+        drafter.calibration.doubt()
     run = Replay(drafter, costs, fixed=search == "puct", overhead=overhead)
     _warm_up(run, warm, recorded, trace)
     to = console()

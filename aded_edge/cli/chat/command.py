@@ -24,7 +24,7 @@ from aded_edge.models import default_model_path, fetch_default_model
 from aded_edge.shown import one_line
 
 from .. import signals
-from ..options import STORE_OR_NONE, THREADS, Command, FilePath
+from ..options import CTX, STORE_OR_NONE, THREADS, Command, FilePath
 from ..output import agreed, console, dim
 from .commands import SETTABLE, all_commands, show
 from .line import open_line
@@ -88,7 +88,7 @@ def _take_persona(context: click.Context, _: click.Parameter, name: str | None) 
     type=SETTABLE["max_tokens"],
     help="Default: what the context holds.",
 )
-@click.option("--ctx", type=click.IntRange(64), default=4096, show_default=True)
+@click.option("--ctx", type=CTX, default=4096, show_default=True)
 @THREADS
 @click.option("--gpu-layers", type=click.IntRange(-1), default=-1, help="Default: all.")
 @click.option("--drafting", default="auto", show_default=True, help="auto, off or paper.")

@@ -18,10 +18,10 @@ from aded_edge.assistant.export import export_file
 from aded_edge.decode.stats import Stats
 from aded_edge.errors import ConfigError, did_you_mean
 from aded_edge.shown import local, one_line
-from aded_edge.store import Message
+from aded_edge.store import REMNANTS, Message
 
 from ..options import FiniteRange
-from ..output import MERGED, REMNANTS, dim, to_clipboard
+from ..output import MERGED, dim, to_clipboard
 from .output import speedup
 from .paths import typed_path
 
