@@ -150,7 +150,7 @@ def replay(
         return Replay(drafter, curve, fixed=search == "puct", overhead=overhead)
 
     to = console()
-    to.print(*map(_conditions, recorded), sep="\n")
+    to.print(*map(_conditions, recorded), sep="\n", soft_wrap=True)
     to.print(f"cost {cost}, {search}, overhead {overhead:.0%} of a plain evaluation")
     answers = sum(len(t.turns) for group in rounds.values() for t in [*earlier, *group])
     with tqdm(total=answers * (len(curves) + len(POLICIES) - 1), unit="answer") as bar:
@@ -158,7 +158,9 @@ def replay(
     if len(curves) == 1:
         for row in rows:
             to.print(*_details(row))
-    to.print(_comparison(rows), *_remarks(rows, recorded), sep="\n")
+    to.print(_comparison(rows))
+    for remark in _remarks(rows, recorded):
+        to.print(remark, soft_wrap=True)
     if out is not None:
         options = {"search": search, "leaves": leaves, "overhead": overhead, **drafting}
         save_result(_result(recorded, rows, options), out)
@@ -228,7 +230,7 @@ def _comparison(rows: list[Row]) -> Table:
     table = Table(title="times as fast as plain decoding", title_justify="left", box=SIMPLE)
     table.add_column("machine", no_wrap=True)
     for policy in POLICIES:
-        table.add_column(policy.replace("-", " "), justify="right", max_width=6)
+        table.add_column(policy.replace("-", "\n"), justify="right")
     title = None
     for row in sorted(rows, key=lambda row: (row.temperature, row.visit)):
         if _title(row) != title:

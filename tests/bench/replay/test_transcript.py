@@ -45,7 +45,7 @@ def test_each_message_of_the_assistant_is_an_answer(file, model_path, plain):
     known = first.prompt.tolist() + first.answer.tolist()
     assert second.prompt.tolist()[: len(known)] == known, "the conversation goes on"
     asked = plain.detokenize(second.prompt.tolist(), special=True).decode()
-    assert asked.count("<|im_start|>") == 6
+    assert asked.count("<|im_start|>") == 5
     assert "Again." in asked
     assert trace.cost is None
     assert first.top_tokens.shape == first.top_probs.shape == (len(first.answer), 0)
