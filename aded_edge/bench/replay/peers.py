@@ -42,7 +42,25 @@ class Peer(Protocol):
         ...
 
 
-class PromptLookup:
+class _Copying:
+    """What the drafters that copy from the text share: where its n-grams are."""
+
+    def __init__(self) -> None:
+        self._text: Sequence[int] = ()
+        self._behind: dict[tuple[int, ...], int] = {}  # n-gram -> index behind one of its places
+        self._read = 0  # n-grams that end before this index are in it
+
+    def begin(self, prompt: Sequence[int]) -> None:
+        """Forget the last text, unless the prompt continues it: then its places stay the same."""
+        if prompt[: len(self._text)] != self._text:
+            self._behind, self._read = {}, 0
+        self._text = prompt
+
+    def settle(self, accepted: int) -> None:
+        """Do nothing."""
+
+
+class PromptLookup(_Copying):
     """`LlamaPromptLookupDecoding` of llama_cpp/llama_speculative.py.
 
     Looks for the text's last two tokens, and if they did not occur before, for its last one. The
@@ -56,16 +74,12 @@ class PromptLookup:
     cuts = False
 
     def __init__(self, most: int = 10, longest: int = 2) -> None:
+        super().__init__()
         self._most, self._longest = most, longest
-        self.begin(())
-
-    def begin(self, prompt: Sequence[int]) -> None:
-        """Forget the last text; nothing is kept between answers."""
-        self._behind: dict[tuple[int, ...], int] = {}  # n-gram -> index behind its first place
-        self._read = 0
 
     def draft(self, text: Sequence[int]) -> list[int]:
         """Return the tokens behind the first occurrence; see `Peer.draft`."""
+        self._text = text
         for end in range(self._read, len(text)):
             for n in range(1, min(self._longest, end) + 1):
                 self._behind.setdefault(tuple(text[end - n : end]), end)
@@ -76,11 +90,8 @@ class PromptLookup:
                 return list(text[start : start + self._most])
         return []
 
-    def settle(self, accepted: int) -> None:
-        """Do nothing."""
 
-
-class NgramSimple:
+class NgramSimple(_Copying):
     """`ngram-simple` of llama.cpp, common/ngram-map.cpp (`common_ngram_simple_draft`).
 
     Looks for the text's last 12 tokens, latest occurrence first. The up to 48 tokens behind it are
@@ -95,18 +106,14 @@ class NgramSimple:
     cuts = True
 
     def __init__(self, n: int = 12, m: int = 48) -> None:
+        super().__init__()
         self._n, self._m = n, m
-        self.begin(())
-
-    def begin(self, prompt: Sequence[int]) -> None:
-        """Forget the last text; nothing is kept between answers."""
-        self._behind: dict[tuple[int, ...], int] = {}  # n-gram -> index behind its last place
-        self._read = self._n + 1
 
     def draft(self, text: Sequence[int]) -> list[int]:
         """Return the tokens behind the latest occurrence; see `Peer.draft`."""
+        self._text = text
         evaluated, n = len(text) - 1, self._n
-        for end in range(self._read, evaluated):
+        for end in range(max(self._read, n + 1), evaluated):
             self._behind[tuple(text[end - n : end])] = end
         self._read = max(self._read, evaluated)
         if evaluated <= n + self._m + 1:
@@ -114,9 +121,6 @@ class NgramSimple:
         start = self._behind.get(tuple(text[-n:]), evaluated)
         copied = list(text[start : min(start + self._m, evaluated)])
         return copied if len(copied) >= n else []
-
-    def settle(self, accepted: int) -> None:
-        """Do nothing."""
 
 
 class NgramMod:

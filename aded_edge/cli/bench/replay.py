@@ -227,7 +227,13 @@ def _greedy(temperature: float) -> str:
 
 def _comparison(rows: list[Row]) -> Table:
     """One table of all machines, with the speed of each drafter over plain decoding."""
-    table = Table(title="times as fast as plain decoding", title_justify="left", box=SIMPLE)
+    table = Table(
+        title="times as fast as plain decoding",
+        title_justify="left",
+        box=SIMPLE,
+        show_edge=False,
+        pad_edge=False,
+    )
     table.add_column("machine", no_wrap=True)
     for policy in POLICIES:
         table.add_column(policy.replace("-", "\n"), justify="right")

@@ -199,3 +199,23 @@ def test_servers_cut_drafts_to_what_an_answer_may_have():
 
 def test_an_answer_of_one_token_has_no_step():
     assert visit(Told(), [turn([1], [10]), turn([1], [])], 4).steps == 0
+
+
+@pytest.mark.parametrize("make", [PromptLookup, lambda: NgramSimple(4, 8)])
+def test_a_conversation_that_goes_on_is_drafted_for_like_a_new_text(make):
+    kept, text = make(), np.random.default_rng(1).integers(0, 2, 400).tolist()
+    kept.begin(text[:100])
+    kept.draft(text[:150])
+    kept.begin(text[:200])
+    some = 0
+    for end in range(201, len(text)):
+        fresh = make()
+        fresh.begin(text[:200])
+        draft = kept.draft(text[:end])
+        assert draft == fresh.draft(text[:end])
+        some += bool(draft)
+    assert some > 20
+    kept.begin(text[1:200])
+    fresh = make()
+    fresh.begin(text[1:200])
+    assert kept.draft(text[1:300]) == fresh.draft(text[1:300])
