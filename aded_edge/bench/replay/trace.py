@@ -135,6 +135,10 @@ def _check_conditions(conditions: dict[str, Any]) -> None:
     for name, kind in kinds.items():
         if not isinstance(conditions[name], kind):
             raise ValueError(f"{name} is {conditions[name]!r}")
+    if not math.isfinite(conditions["temperature"]):
+        raise ValueError("the temperature is not finite")
+    for width, seconds in conditions["cost"].items():
+        int(width), float(seconds)
 
 
 def _check_sizes(path: Path) -> None:

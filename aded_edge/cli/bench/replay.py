@@ -233,6 +233,7 @@ def _comparison(rows: list[Row]) -> Table:
         box=SIMPLE,
         show_edge=False,
         pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("machine", no_wrap=True)
     for policy in POLICIES:
