@@ -65,6 +65,15 @@ def load_dialogs(paths: Path | Sequence[Path], limit: int | None = None) -> list
     return mixed[:limit]
 
 
+def load_runs(path: Path) -> list[tuple[str, list[Message]]]:
+    """Read a file of agent runs; return the name and all messages of each.
+
+    Raises:
+        BenchError: the file cannot be read, is empty, or contains a line that is not a run.
+    """
+    return [_run(path, number, line) for number, line in _lines(path)]
+
+
 def shortened(dialog: Dialog, most: int, count: Callable[[list[Message]], int]) -> Dialog:
     """Cut an agent run so that its prompt has up to `most` tokens, about as many as that.
 
@@ -131,14 +140,18 @@ def _merged(messages: list[Message]) -> list[Message]:
 
 
 def _read(path: Path) -> list[Dialog]:
+    return [_parse(path, number, line) for number, line in _lines(path)]
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(f"cannot read prompts from {path}: {error}") from error
-    dialogs = [_parse(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if not dialogs:
+    found = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not found:
         raise BenchError(f"{path} contains no dialogs; write one JSON object per line")
-    return dialogs
+    return found
 
 
 def _parse(path: Path, number: int, line: str) -> Dialog:
@@ -157,7 +170,18 @@ def _parse(path: Path, number: int, line: str) -> Dialog:
         ) from error
 
 
-def _agent_run(name: str, rows: list[Any]) -> Dialog:
+def _run(path: Path, number: int, line: str) -> tuple[str, list[Message]]:
+    try:
+        row = json.loads(line)
+        return str(row.get("id", number)), _messages(row["messages"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BenchError(
+            f"{path}, line {number} is not an agent run ({error}); write a JSON object with "
+            "messages, each with a role and a content"
+        ) from error
+
+
+def _messages(rows: list[Any]) -> list[Message]:
     messages = []
     for row in rows:
         role, content = row["role"], row.get("content") or ""
@@ -166,7 +190,11 @@ def _agent_run(name: str, rows: list[Any]) -> Dialog:
         # Results of tools come as the user's messages, which every chat template knows.
         known = role if role in {"system", "assistant"} else "user"
         messages.append({"role": known, "content": content})
-    messages = _merged([message for message in messages if message["content"]])
+    return _merged([message for message in messages if message["content"]])
+
+
+def _agent_run(name: str, rows: list[Any]) -> Dialog:
+    messages = _messages(rows)
     while messages and messages[-1]["role"] != "user":
         messages.pop()
     if not messages[:-1]:

@@ -35,16 +35,17 @@ class Prompter:
 
     def tokens(self, messages: list[dict[str, str]]) -> list[int]:
         """Tokens of the whole conversation, up to where the answer begins."""
+        text, add_bos = self.rendered(messages)
+        special = bool(self._format)
+        return list(self._llama.tokenize(text.encode(), add_bos=add_bos, special=special))
+
+    def rendered(self, messages: list[dict[str, str]]) -> tuple[str, bool]:
+        """Text of the whole conversation, and whether a token for its beginning comes before it."""
         if not self._format:
-            text = "\n\n".join(message["content"] for message in messages) + "\n\n"
-            return list(self._llama.tokenize(text.encode(), add_bos=True, special=False))
+            return "\n\n".join(message["content"] for message in messages) + "\n\n", True
         format_: Any = self._format
         result = format_(messages=messages)
-        return list(
-            self._llama.tokenize(
-                result.prompt.encode(), add_bos=not result.added_special, special=True
-            )
-        )
+        return str(result.prompt), not result.added_special
 
     def opens_thought(self) -> bool:
         """Whether the template ends a prompt with <think>, so that answers begin in reasoning."""

@@ -10,11 +10,9 @@ no trace contains. And drafting takes time, for which `overhead` is an estimate.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,51 +21,15 @@ from aded_edge.bench.dialogs import ALL_CATEGORIES
 from aded_edge.bench.oracle import oracle_seconds
 from aded_edge.decode.budget import Budget, CostBudget, FixedBudget
 from aded_edge.decode.candidates import CANDIDATES
-from aded_edge.decode.cost_curve import WIDTHS, CostCurve
+from aded_edge.decode.cost_curve import CostCurve
 from aded_edge.decode.loop import learn_together
 from aded_edge.draft.drafter import AdaptiveDrafter, Step
 from aded_edge.draft.puct import PUCT_NODES
 from aded_edge.draft.tree import ROOT, DraftTree
-from aded_edge.errors import BenchError
+from aded_edge.llamacpp.prompt import common_prefix
 
-from .trace import Trace, Turn
-
-_SLOPES = {"laptop": 0.10, "gpu": 0.01}
-"""Named cost curves: cost of each further row, in units of the cost of width 1."""
-
-
-def load_costs(name: str, trace: Trace) -> dict[int, float]:
-    """Look up or read a cost curve.
-
-    Args:
-        name: "measured" (seconds on the machine that recorded the trace), "laptop"
-            (1 + 0.10 (n - 1) for width n), "gpu" (1 + 0.01 (n - 1)), or the path of a JSON file
-            with costs by width.
-        trace: gives the measured costs.
-
-    Returns:
-        Width -> cost of one evaluation.
-
-    Raises:
-        BenchError: the file cannot be read, or is not a cost curve.
-    """
-    if name == "measured":
-        return trace.cost
-    if name in _SLOPES:
-        return {width: 1.0 + _SLOPES[name] * (width - 1) for width in WIDTHS}
-    try:
-        costs = {int(w): float(cost) for w, cost in json.loads(Path(name).read_text()).items()}
-        CostCurve(costs)
-    except OSError as error:
-        raise BenchError(
-            f"--cost {name!r} is not a readable file; give measured, laptop, gpu or a JSON file"
-        ) from error
-    except (ValueError, AttributeError, TypeError) as error:
-        raise BenchError(
-            f"{name} is not a cost curve ({error}); write JSON like "
-            '{"1": 0.010, "2": 0.018, "4": 0.026}'
-        ) from error
-    return costs
+from .curves import Curve
+from .trace import Turn
 
 
 @dataclass
@@ -82,6 +44,7 @@ class Tally:
         plain: cost of the same tokens by plain decoding.
         oracle: least possible cost of the same tokens.
         depths: length of an accepted path -> number of steps.
+        widths: width of an evaluation -> number of steps.
     """
 
     answers: int = 0
@@ -93,6 +56,16 @@ class Tally:
     plain: float = 0.0
     oracle: float = 0.0
     depths: Counter[int] = field(default_factory=Counter)
+    widths: Counter[int] = field(default_factory=Counter)
+
+    def count(self, drafted: int, accepted: int, emitted: int) -> None:
+        """Add one step."""
+        self.tokens += emitted
+        self.steps += 1
+        self.drafted += drafted
+        self.accepted += accepted
+        self.depths[accepted] += 1
+        self.widths[drafted + 1] += 1
 
     def add(self, other: Tally) -> None:
         """Add the figures of other answers."""
@@ -144,7 +117,7 @@ class Replay:
 
     Args:
         drafter: drafts, and learns from every step.
-        costs: width -> cost of one evaluation.
+        curve: what an evaluation costs.
         fixed: evaluate every draft whole, as ADED does in the paper.
         overhead: cost of drafting, accepting and learning in one step, in units of the cost of
             width 1.
@@ -153,18 +126,22 @@ class Replay:
     def __init__(
         self,
         drafter: AdaptiveDrafter,
-        costs: dict[int, float],
+        curve: Curve,
         *,
         fixed: bool = False,
         overhead: float = 0.0,
     ) -> None:
         self.drafter = drafter
-        self._costs = costs
+        self._curve = curve
+        self._every = curve.every()
         self._budget: Budget
-        self._budget = FixedBudget(PUCT_NODES) if fixed else CostBudget(CostCurve(costs))
-        self._overhead = overhead * costs[1]
+        self._budget = (
+            FixedBudget(PUCT_NODES) if fixed else CostBudget(CostCurve(curve.measurable()))
+        )
+        self._overhead = overhead * curve.cost(1)
         self._unlearned: list[Step] = []
         self._plain_steps = 0  # in a row in this answer, up to now
+        self._history = np.empty(0, np.int32)  # what the KV cache would hold
 
     def visit(self, turns: Iterable[Turn]) -> dict[str, Tally]:
         """Replay answers in order; return a tally by category, with ALL_CATEGORIES for the sum."""
@@ -179,7 +156,10 @@ class Replay:
         """Replay one answer; the evaluation of the prompt emits its first token."""
         tally = Tally(answers=1)
         text = np.concatenate((turn.prompt, turn.answer))
-        self.drafter.read(turn.prompt)
+        # What the KV cache holds already is not read again, as in `Llama`.
+        held = common_prefix(self._history, turn.prompt[:-1])
+        self._history = text[:-1]
+        self.drafter.read(turn.prompt, held)
         self._budget.begin()
         self._plain_steps = 0
         place = len(turn.prompt)  # index of the root in the text
@@ -191,29 +171,18 @@ class Replay:
             tree = budget.cut(draft)
             self._plain_steps = 0 if len(tree) else self._plain_steps + 1
             self._learn(least=learn_together(self._plain_steps))
+            budget.observe(len(tree) + 1, self._curve.cost(len(tree) + 1))
             path = _accepted(tree, text[place + 1 :])
             emitted = text[place + 1 : place + 2 + len(path)]
             place += len(emitted)
             self._note(draft, emitted, path, text, place, turn)
             budget.settle(len(tree) + 1, len(emitted))
-            self._count(tally, tree, len(path), len(emitted))
+            tally.count(len(tree), len(path), len(emitted))
         self._learn(least=1)
-        tally.plain = tally.tokens * self._costs[1]
-        tally.oracle = oracle_seconds(self._costs, tally.tokens)
+        tally.cost = self._curve.total(tally.widths) + self._overhead * tally.steps
+        tally.plain = self._curve.cost(1) * tally.tokens
+        tally.oracle = oracle_seconds(self._every, tally.tokens)
         return tally
-
-    def _count(self, tally: Tally, tree: DraftTree, accepted: int, emitted: int) -> None:
-        width = len(tree) + 1
-        cost = min((c for w, c in self._costs.items() if w >= width), default=None)
-        if cost is None:  # a fixed tree is wider than the curve: as if evaluated in several batches
-            widest = max(self._costs)
-            cost = self._costs[widest] * width / widest
-        tally.tokens += emitted
-        tally.steps += 1
-        tally.drafted += len(tree)
-        tally.accepted += accepted
-        tally.cost += cost + self._overhead
-        tally.depths[accepted] += 1
 
     def _note(
         self,
@@ -232,6 +201,8 @@ class Replay:
         lasts = text[behind]
         befores = np.where(behind > 0, text[behind - 1], -1).astype(np.int32)
         tops = turn.top_tokens[known][:, :CANDIDATES], turn.top_probs[known][:, :CANDIDATES]
+        if not tops[0].shape[1]:  # a transcript has no candidates, so no row is taught
+            befores, lasts, tops = befores[:0], lasts[:0], (tops[0][:0], tops[1][:0])
         self._unlearned.append(Step(draft, parents, emitted, befores, lasts, *tops))
 
     def _learn(self, least: int) -> None:

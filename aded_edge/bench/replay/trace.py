@@ -37,8 +37,9 @@ class Turn:
         dialog, category, turn: id and category of the dialog, and index of the turn in it.
         prompt: int32 (p,), the whole conversation up to the start of the answer.
         answer: int32 (n,), tokens of the answer.
-        top_tokens: int32 (n, TOP), the target's likeliest tokens at each token of the answer.
-        top_probs: float32 (n, TOP), their probabilities at temperature 1.
+        top_tokens: int32 (n, TOP), the target's likeliest tokens at each token of the answer;
+            (n, 0) in a transcript.
+        top_probs: float32 (n, TOP), their probabilities at temperature 1; or (n, 0).
     """
 
     dialog: str
@@ -63,8 +64,10 @@ class Trace:
     turns: list[Turn]
 
     @property
-    def cost(self) -> dict[int, float]:
-        """Width -> seconds of one evaluation, measured when the trace was recorded."""
+    def cost(self) -> dict[int, float] | None:
+        """Width -> seconds of an evaluation when this was recorded; None for a transcript."""
+        if "cost" not in self.conditions:
+            return None
         return {int(width): float(s) for width, s in self.conditions["cost"].items()}
 
     def save(self, path: Path) -> None:
@@ -108,6 +111,7 @@ class Trace:
                         f"{path} has the format {about['format']} and this version reads "
                         f"{FORMAT}; record it again"
                     )
+                _check_conditions(about["conditions"])
                 arrays = [file[n] for n in ("prompts", "answers", "top_tokens", "top_probs")]
             return cls(about["conditions"], list(_split(about["turns"], *arrays)))
         except BenchError:
@@ -118,6 +122,23 @@ class Trace:
             raise BenchError(
                 f"{path} is not a trace, or damaged; make one with python -m aded_edge bench record"
             ) from error
+
+
+def _check_conditions(conditions: dict[str, Any]) -> None:
+    """Raise ValueError if a condition that a replay depends on is missing or of another kind."""
+    kinds: dict[str, type | tuple[type, ...]] = {
+        **dict.fromkeys(("model", "fingerprint", "prompts"), str),
+        **dict.fromkeys(("max_tokens", "seed"), int),
+        "temperature": (int, float),
+        "cost": dict,
+    }
+    for name, kind in kinds.items():
+        if not isinstance(conditions[name], kind):
+            raise ValueError(f"{name} is {conditions[name]!r}")
+    if not math.isfinite(conditions["temperature"]):
+        raise ValueError("the temperature is not finite")
+    for width, seconds in conditions["cost"].items():
+        int(width), float(seconds)
 
 
 def _check_sizes(path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from aded_edge.bench.replay.trace import FORMAT, TOP, Trace
 from aded_edge.errors import BenchError
-from tests.bench.replay.traces import COST, assert_same, trace
+from tests.bench.replay.traces import CONDITIONS, COST, assert_same, trace
 
 
 @pytest.fixture
@@ -129,6 +129,12 @@ def test_another_format_is_told_by_its_number(path, saved):
         {"turns": [["d", "qa", 0, 5]]},
         {"turns": [["d", "qa", 0, "many", 3]]},
         {"turns": 7},
+        {"conditions": {}},
+        {"conditions": {**CONDITIONS, "fingerprint": 3}},
+        {"conditions": {**CONDITIONS, "max_tokens": None}},
+        {"conditions": {**CONDITIONS, "temperature": float("nan")}},
+        {"conditions": {**CONDITIONS, "cost": [1.0]}},
+        {"conditions": {**CONDITIONS, "cost": {"1": "slow"}}},
     ],
 )
 def test_arrays_that_do_not_fit_together_are_no_trace(path, saved, changes):

@@ -46,7 +46,7 @@ def trace(answers=6, tokens=60, seed=0, **conditions):
         said, top_tokens, top_probs = answered(target, prompt, tokens - n)
         arrays = np.asarray(prompt, np.int32), np.asarray(said, np.int32), top_tokens, top_probs
         turns.append(Turn(str(n), ["qa", "rag"][n % 2], 0, *arrays))
-    return Trace({**CONDITIONS, **conditions}, turns)
+    return Trace({**CONDITIONS, "seed": seed, **conditions}, turns)
 
 
 def assert_same(one, other):
