@@ -3,9 +3,12 @@
 import pytest
 
 from aded_edge.decode.cost_curve import CostCurve
+from aded_edge.decode.measuring import leaves_of
 from aded_edge.llamacpp.target import LlamaTarget
 from aded_edge.runtime import building, costs
 from aded_edge.runtime.costs import candidates_pay, chain_evaluation
+from aded_edge.store import Store
+from tests.runtime.helpers import ASKED, OTHER, assert_in_agreement, take
 
 STEEP = {width: 1 + 0.5 * (width - 1) for width in (1, 2, 4, 8, 16)}
 FLAT = {width: 1 + 0.01 * (width - 1) for width in (1, 2, 4, 8, 16)}
@@ -108,6 +111,26 @@ def test_trees_are_drafted_where_rows_are_cheap_whatever_is_offloaded(
     assert llama._loop.drafter.max_leaves == leaves
 
 
+def test_trees_that_pay_change_no_token(load_tiny, costing, tiny_truth, monkeypatch):
+    """Chains and trees in turn, behind prompts that share a prefix with the history."""
+    costing(FLAT)
+    monkeypatch.setattr(costs, "measure_trees", lambda *_: ({1: 1.0, 8: 1.1}, {1: 1.0, 8: 1.1}))
+    llama = load_tiny()
+    llama._loop.budget.observe = lambda *_: None
+    leaves, real = [], llama._target.submit
+
+    def submit(root, tokens, parents):
+        leaves.append(leaves_of(parents))
+        real(root, tokens, parents)
+
+    monkeypatch.setattr(llama._target, "submit", submit)
+    for prompt in (ASKED, OTHER, [*ASKED, *OTHER], OTHER, [*ASKED, *OTHER]):
+        assert take(llama, prompt, 60) == tiny_truth(prompt, 60)
+        assert_in_agreement(llama)
+    assert 1 in leaves
+    assert max(leaves) > 1
+
+
 def test_what_a_leaf_costs_is_measured_in_this_context(load_tiny, costing, tmp_path, monkeypatch):
     """And kept for contexts of this size: llama.cpp walks through all cells."""
     costing(FLAT)
@@ -155,8 +178,6 @@ def test_a_store_of_an_earlier_version_is_added_to(load_tiny, tmp_path, measured
     store = tmp_path / "store.db"
     with load_tiny(store=store) as llama:
         llama._persistence.wait()
-    from aded_edge.store import Store
-
     with Store.open(store) as opened, opened._file.writing() as conn:
         gone = conn.execute("DELETE FROM cost_curves WHERE key LIKE '% %'").rowcount
     assert gone >= 2
