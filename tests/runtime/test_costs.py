@@ -78,10 +78,14 @@ def test_a_disturbed_measurement_is_used_and_not_kept(load_tiny, tmp_path, monke
         return CostCurve(CURVE, most, disturbed=True)
 
     monkeypatch.setattr(costs, "measure_first", disturbed)
+    dear = {1: 1.0, 4: 1.0}, {1: 9.0, 4: 9.0}
+    monkeypatch.setattr(costs, "measure_changes", lambda *_: dear)
     store = tmp_path / "store.db"
     for _ in range(2):
         with load_tiny(store=store) as llama:
             assert llama._loop.budget.curve.ratio(8) == 1.0
+            assert llama._loop.budget.curve.switch == 0.0
+            assert llama.context_params.n_seq_max == 1  # rows seem cheap, but nobody knows
     assert len(seen) == 2
 
 
