@@ -99,11 +99,12 @@ def load_or_measure(
         curve = measure_first(evaluate, most, left)
         if not curve.disturbed:
             _save(llama, curve.seconds(), persistence)
-    left = MEASURE_SECONDS - (time.perf_counter() - began)
-    changes = measure_changes(evaluate, most, left)
-    curve.switch = _switch(curve, changes)
-    if changes is not None and not curve.disturbed:
-        _save_pair(llama, changes, persistence, _CHANGES)
+    if not curve.disturbed:
+        left = MEASURE_SECONDS - (time.perf_counter() - began)
+        changes = measure_changes(evaluate, most, left)
+        curve.switch = _switch(curve, changes)
+        if changes is not None:
+            _save_pair(llama, changes, persistence, _CHANGES)
     llama.reset()
     target.truncate(0)
     return curve

@@ -4,11 +4,14 @@ import json
 
 import pytest
 
+from aded_edge.decode import measuring
 from aded_edge.decode.cost_curve import CostCurve
+from aded_edge.decode.measuring import leaves_of
 from aded_edge.llamacpp.target import LlamaTarget
 from aded_edge.runtime import building, costs
 from aded_edge.runtime.costs import candidates_pay, chain_evaluation
 from aded_edge.store import Store
+from tests.runtime.helpers import ASKED, OTHER, assert_in_agreement, take
 
 STEEP = {width: 1 + 0.5 * (width - 1) for width in (1, 2, 4, 8, 16)}
 FLAT = {width: 1 + 0.01 * (width - 1) for width in (1, 2, 4, 8, 16)}
@@ -29,8 +32,12 @@ def measured(monkeypatch):
     return measured
 
 
-def test_a_small_context_does_not_narrow_the_drafts_of_a_large_one(load_tiny, tmp_path):
+def test_a_small_context_does_not_narrow_the_drafts_of_a_large_one(
+    load_tiny, tmp_path, monkeypatch
+):
     """The small one can measure only narrow widths, so its curve is not used for the large one."""
+    monkeypatch.setattr(costs, "MEASURE_SECONDS", 60.0)  # however busy this machine is
+    monkeypatch.setattr(measuring, "DISAGREE", float("inf"))
     store = tmp_path / "store.db"
     load_tiny(store=store, n_ctx=4).close()
     assert max(load_tiny(store=store, n_ctx=512).costs) >= 8
@@ -78,10 +85,14 @@ def test_a_disturbed_measurement_is_used_and_not_kept(load_tiny, tmp_path, monke
         return CostCurve(CURVE, most, disturbed=True)
 
     monkeypatch.setattr(costs, "measure_first", disturbed)
+    dear = {1: 1.0, 4: 1.0}, {1: 9.0, 4: 9.0}
+    monkeypatch.setattr(costs, "measure_changes", lambda *_: dear)
     store = tmp_path / "store.db"
     for _ in range(2):
         with load_tiny(store=store) as llama:
             assert llama._loop.budget.curve.ratio(8) == 1.0
+            assert llama._loop.budget.curve.switch == 0.0
+            assert llama.context_params.n_seq_max == 1  # rows seem cheap, but nobody knows
     assert len(seen) == 2
 
 
@@ -109,6 +120,26 @@ def test_trees_are_drafted_where_rows_are_cheap_whatever_is_offloaded(
     llama = load_tiny(n_gpu_layers=gpu_layers)
     assert llama.context_params.n_seq_max == leaves
     assert llama._loop.drafter.max_leaves == leaves
+
+
+def test_trees_that_pay_change_no_token(load_tiny, costing, tiny_truth, monkeypatch):
+    """Chains and trees in turn, behind prompts that share a prefix with the history."""
+    costing(FLAT)
+    monkeypatch.setattr(costs, "measure_trees", lambda *_: ({1: 1.0, 8: 1.1}, {1: 1.0, 8: 1.1}))
+    llama = load_tiny()
+    llama._loop.budget.observe = lambda *_: None
+    leaves, real = [], llama._target.submit
+
+    def submit(root, tokens, parents):
+        leaves.append(leaves_of(parents))
+        real(root, tokens, parents)
+
+    monkeypatch.setattr(llama._target, "submit", submit)
+    for prompt in (ASKED, OTHER, [*ASKED, *OTHER], OTHER, [*ASKED, *OTHER]):
+        assert take(llama, prompt, 60) == tiny_truth(prompt, 60)
+        assert_in_agreement(llama)
+    assert 1 in leaves
+    assert max(leaves) > 1
 
 
 def test_what_a_leaf_costs_is_measured_in_this_context(load_tiny, costing, tmp_path, monkeypatch):
