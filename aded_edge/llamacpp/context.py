@@ -17,6 +17,9 @@ from llama_cpp.llama_tokenizer import LlamaTokenizer
 from aded_edge.arrays import Float32Array, Int32Array
 from aded_edge.errors import ModelError
 
+from .devices import has_gpu
+from .rpc import check_workers, workers_of
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -55,6 +58,7 @@ def reopen(
             model=llama._model, params=parameters, verbose=llama.verbose
         )
     except ValueError as error:
+        check_workers(llama)
         raise ModelError(
             f"llama.cpp cannot open a context of {parameters.n_ctx} tokens and {n_seq_max} "
             f"sequences for {llama.model_path!r}; {remedy}"
@@ -114,6 +118,7 @@ def last_logits(llama: llama_cpp.Llama) -> Float32Array:
     A view of llama.cpp's memory, valid until the next evaluation.
     """
     pointer = llama_cpp.llama_get_logits_ith(llama.ctx, -1)
+    check_workers(llama)
     return np.ctypeslib.as_array(pointer, shape=(llama.n_vocab(),))
 
 
@@ -146,5 +151,6 @@ def why_plain(llama: llama_cpp.Llama) -> str | None:
 
 
 def offloads(llama: llama_cpp.Llama) -> bool:
-    """Whether layers of the model run on a GPU, so that a wider batch costs next to nothing."""
-    return bool(llama.model_params.n_gpu_layers != 0 and llama_cpp.llama_supports_gpu_offload())
+    """Whether layers of the model run on a GPU or a worker, where a wider batch costs little more."""
+    elsewhere = workers_of(llama) is not None or has_gpu()
+    return bool(llama.model_params.n_gpu_layers != 0 and elsewhere)

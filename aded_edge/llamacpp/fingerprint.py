@@ -14,6 +14,7 @@ from typing import Any
 
 import llama_cpp
 
+from .rpc import workers_of
 from .system import binding_version, build_info, build_supports_gpu, cpu_name, library_files
 from .weights import weights_identity
 
@@ -63,8 +64,11 @@ def model_name(llama: llama_cpp.Llama) -> str:
 
 def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
     """Everything that the cost of an evaluation depends on: model, machine, build and settings."""
-    context = llama.context_params
+    context, workers = llama.context_params, workers_of(llama)
+    # No entry without workers, so that what was stored before there were any still counts.
+    remote = {} if workers is None else {"rpc_servers": workers.servers}
     return {
+        **remote,
         "model": model_fingerprint(llama),
         "description": llama._model.desc(),
         "bytes": llama._model.size(),
@@ -74,8 +78,8 @@ def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
         "llama_cpp_python": binding_version(),
         "n_threads": context.n_threads,
         "n_threads_batch": context.n_threads_batch,
-        # A build without a GPU backend ignores this number, whatever it is.
-        "n_gpu_layers": llama.model_params.n_gpu_layers if build_supports_gpu() else 0,
+        # Where there is nothing to offload to, this number is ignored, whatever it is.
+        "n_gpu_layers": llama.model_params.n_gpu_layers if remote or build_supports_gpu() else 0,
         "split_mode": llama.model_params.split_mode,
         "offload_kqv": context.offload_kqv,
         "flash_attn": context.flash_attn_type,
@@ -96,8 +100,8 @@ def bit_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
         f"{kind}.{name}": value
         for kind, struct in (("context", llama.context_params), ("model", llama.model_params))
         for name, *_ in struct._fields_
-        # cost_conditions has this one, as far as the build uses it.
-        if name != "n_gpu_layers" and isinstance(value := getattr(struct, name), int | float)
+        # cost_conditions has the layers and the workers; an address is another one each time.
+        if name not in ("n_gpu_layers", "devices") and isinstance(value := getattr(struct, name), int | float)
     }
     return {
         **cost_conditions(llama),

@@ -28,8 +28,8 @@ _LEAVES = 16
 """Leaves of a draft on a GPU, where another row costs next to nothing."""
 
 _GPU_FORKED = (
-    "layers of this model are on a GPU, which a process made by fork cannot use; load the model in "
-    "the new process, or start it by spawn"
+    "layers of this model are on a GPU or a worker, which a process made by fork cannot use; load "
+    "the model in the new process, or start it by spawn"
 )
 
 

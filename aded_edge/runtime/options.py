@@ -110,7 +110,19 @@ def with_default_threads(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
-def llama_arguments(*, ctx: int, threads: int, gpu_layers: int, flash_attn: bool) -> dict[str, Any]:
+def with_default_layers(arguments: Mapping[str, Any], rpc_servers: str | None) -> dict[str, Any]:
+    """Offload all layers where there are workers and no number of layers is given.
+
+    0 is llama_cpp's default, with which no layer would be on a worker.
+    """
+    if rpc_servers is None or arguments.get("n_gpu_layers"):
+        return dict(arguments)
+    return {**arguments, "n_gpu_layers": -1}
+
+
+def llama_arguments(
+    *, ctx: int, threads: int, gpu_layers: int, flash_attn: bool, rpc: str | None = None
+) -> dict[str, Any]:
     """The arguments of `Llama` that follow from the options of a command.
 
     Args:
@@ -118,6 +130,7 @@ def llama_arguments(*, ctx: int, threads: int, gpu_layers: int, flash_attn: bool
         threads: number of threads, for single tokens and batches alike.
         gpu_layers: layers to offload, -1 for all.
         flash_attn: use flash attention.
+        rpc: workers, "host:port,host:port"; None for none.
     """
     return {
         "n_ctx": ctx,
@@ -125,5 +138,6 @@ def llama_arguments(*, ctx: int, threads: int, gpu_layers: int, flash_attn: bool
         "n_threads_batch": threads,
         "n_gpu_layers": gpu_layers,
         "flash_attn": flash_attn,
+        "rpc_servers": rpc,
         "verbose": False,
     }

@@ -156,6 +156,7 @@ def examine(
     threads: int,
     gpu_layers: int,
     flash_attn: bool,
+    rpc: str | None = None,
     progress: Callable[[int, int], None],
 ) -> Findings:
     """Load a model and measure it.
@@ -166,6 +167,7 @@ def examine(
         threads: number of threads.
         gpu_layers: layers to offload, -1 for all.
         flash_attn: use flash attention.
+        rpc: workers, "host:port,host:port"; None for none.
         progress: called with the rounds done and planned, while numbers of threads are compared.
 
     Raises:
@@ -173,7 +175,7 @@ def examine(
     """
     cores = psutil.cpu_count() or 1
     settings = llama_arguments(
-        ctx=ctx, threads=threads, gpu_layers=gpu_layers, flash_attn=flash_attn
+        ctx=ctx, threads=threads, gpu_layers=gpu_layers, flash_attn=flash_attn, rpc=rpc
     )
     with captured_log() as lines:
         llama = Llama(model, store=None, **settings)
