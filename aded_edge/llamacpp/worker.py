@@ -1,0 +1,71 @@
+"""The other side of `rpc`: lets programs on other machines use this machine's devices.
+
+Knows llama.cpp's RPC server. It has no authentication and no encryption, serves one program at a
+time, and runs until the process ends. Does not know who connects.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+
+from aded_edge.errors import ConfigError
+
+from . import relay
+from .devices import cpu, gpus, rpc_function
+from .rpc import WITHOUT_RPC
+
+PROTOCOL = "{}.{}.{}".format(*relay.VERSION)
+"""Version of llama.cpp's RPC protocol that both sides must speak."""
+
+
+def check_place(address: str, port: int) -> None:
+    """Check that a worker can be started here.
+
+    Args:
+        address: an IPv4 address of this machine.
+        port: 1 to 65535.
+
+    Raises:
+        ConfigError: this build has no RPC backend, or the address or port cannot be used.
+    """
+    if rpc_function("ggml_backend_rpc_start_server", None) is None:
+        raise ConfigError(WITHOUT_RPC)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as place:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as llama.cpp does
+        try:
+            place.bind((address, port))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {address}:{port} ({error.strerror}); give another --port, or an "
+                "address of this machine as --host"
+            ) from error
+
+
+def serve(address: str, port: int, threads: int) -> None:
+    """Serve one program after the other; returns only if it cannot listen.
+
+    The calling thread stays in C code, where Python handles no signal.
+
+    Args:
+        address: an IPv4 address of this machine.
+        port: 1 to 65535.
+        threads: number of threads of the CPU. With a GPU, only its layers are offered.
+
+    Raises:
+        ConfigError: it could not listen.
+    """
+    check_place(address, port)
+    start = rpc_function(
+        "ggml_backend_rpc_start_server",
+        None,
+        ctypes.c_char_p,  # where
+        ctypes.c_char_p,  # folder of a cache on disk
+        ctypes.c_size_t,
+        ctypes.c_size_t,
+        ctypes.POINTER(ctypes.c_void_p),
+    )
+    devices = gpus() or [cpu()]
+    array = (ctypes.c_void_p * len(devices))(*devices)
+    start(f"{address}:{port}".encode(), None, threads, len(devices), array)
+    raise ConfigError(f"llama.cpp could not listen on {address}:{port}; give another --port")
