@@ -130,6 +130,7 @@ class Relay:
         while left:
             count = client.recv_into(self._piece, min(left, _PIECE))
             if count == 0:
+                self._lose("llama.cpp broke off within a message")
                 raise _ClientGone
             self._give(self._piece[:count])
             left -= count
