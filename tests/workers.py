@@ -33,7 +33,7 @@ def free_port():
 
 @contextlib.contextmanager
 def worker(*options, port=None, prefix=()):
-    """A real worker as `aded-edge worker` starts it; gives its process, with `port` and `address`."""
+    """A real worker as `aded-edge worker` starts it: its process, with `port` and `address`."""
     port = port or free_port()
     command = [*prefix, sys.executable, "-m", "aded_edge", "worker", "--port", str(port)]
     process = subprocess.Popen(

@@ -42,13 +42,14 @@ def worker(host: str, port: int, threads: int, open_to_network: bool) -> None:
     if not ipaddress.ip_address(address).is_loopback:
         if not open_to_network:
             raise ConfigError(
-                f"--host {host} lets every machine that reaches it use this one, without a password "
-                "and without encryption; add --open-to-network if you trust that network, or stay "
-                f"on 127.0.0.1 and let the other machine come by ssh -L {port}:127.0.0.1:{port}"
+                f"--host {host} lets every machine that reaches it use this one, without "
+                "authentication and encryption; add --open-to-network if you trust that network, "
+                "or stay on 127.0.0.1 and let the other machine come by "
+                f"ssh -L {port}:127.0.0.1:{port}"
             )
         say(
-            f"warning: every machine that reaches {address} can use this one, read what is computed "
-            "here and end this worker",
+            f"warning: every machine that reaches {address} can use this one, read what is "
+            "computed here and end this worker",
             err=True,
         )
     check_place(address, port)
@@ -76,6 +77,6 @@ def _address(host: str) -> str:
         return socket.gethostbyname(host)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"--host {host} stands for no IPv4 address, and llama.cpp's workers have no other; give "
-            "127.0.0.1, or an address of this machine"
+            f"--host {host} stands for no IPv4 address, and llama.cpp's workers have no other; "
+            "give 127.0.0.1, or an address of this machine"
         ) from error

@@ -151,6 +151,6 @@ def why_plain(llama: llama_cpp.Llama) -> str | None:
 
 
 def offloads(llama: llama_cpp.Llama) -> bool:
-    """Whether layers of the model run on a GPU or a worker, where a wider batch costs little more."""
+    """Whether layers run on a GPU or a worker, where a wider batch costs little more."""
     elsewhere = workers_of(llama) is not None or has_gpu()
     return bool(llama.model_params.n_gpu_layers != 0 and elsewhere)

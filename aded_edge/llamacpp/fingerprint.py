@@ -30,6 +30,10 @@ _IDENTITY = (
 )
 """Metadata that is part of the fingerprint."""
 
+_OTHERWISE = ("n_gpu_layers", "devices")
+"""Numbers of llama.cpp's parameters that `cost_conditions` has in another form: the layers as far as
+the build uses them, and the workers by name, because addresses of devices change."""
+
 _SAMPLED_TOKENS = 512
 """Tokens of the vocabulary whose texts are part of the fingerprint, about."""
 
@@ -100,8 +104,7 @@ def bit_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
         f"{kind}.{name}": value
         for kind, struct in (("context", llama.context_params), ("model", llama.model_params))
         for name, *_ in struct._fields_
-        # cost_conditions has the layers and the workers; an address is another one each time.
-        if name not in ("n_gpu_layers", "devices") and isinstance(value := getattr(struct, name), int | float)
+        if name not in _OTHERWISE and isinstance(value := getattr(struct, name), int | float)
     }
     return {
         **cost_conditions(llama),

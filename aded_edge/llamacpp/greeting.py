@@ -23,6 +23,8 @@ MOST_SERVERS = 16
 ANSWER_SECONDS = 5.0
 """Time that a worker has for accepting a connection, and for each of its first replies."""
 
+_LAST_PORT = 65535
+
 _KEEPALIVE = 5
 """Seconds of silence before the system asks whether the worker's machine is still there, and
 between two such questions."""
@@ -79,9 +81,9 @@ def _server(text: str) -> Server:
     if not colon or not host or any(sign.isspace() or sign < " " for sign in host):
         raise ConfigError(f"{text!r} is no address of a worker; give host:port")
     # int() would take "+1", " 1", "1_0" and digits of other scripts.
-    digits = port.isascii() and port.isdigit() and len(port) <= len("65535")
-    if not digits or not 1 <= int(port) <= 65535:
-        raise ConfigError(f"{text!r}: {port!r} is no port; give a number from 1 to 65535")
+    digits = port.isascii() and port.isdigit() and len(port) <= len(str(_LAST_PORT))
+    if not digits or not 1 <= int(port) <= _LAST_PORT:
+        raise ConfigError(f"{text!r}: {port!r} is no port; give a number from 1 to {_LAST_PORT}")
     return Server(text, host, int(port))
 
 
@@ -161,10 +163,11 @@ def _greet(server: Server, connection: socket.socket) -> int:
     """
     try:
         greeting = _ask(connection, relay.HELLO, bytes(relay.HELLO_CAPS), most=256)
-        if not 3 <= len(greeting) <= len(relay.HELLO_REPLY):
+        version, whole = tuple(greeting[: len(relay.VERSION)]), len(relay.HELLO_REPLY)
+        if not len(relay.VERSION) <= len(greeting) <= whole:
             raise EOFError
-        if tuple(greeting[:3]) != relay.VERSION or len(greeting) != len(relay.HELLO_REPLY):
-            _refuse_version(server, "{}.{}.{}".format(*greeting))
+        if version != relay.VERSION or len(greeting) < whole:
+            _refuse_version(server, ".".join(map(str, version)))
         count = int.from_bytes(_ask(connection, relay.DEVICE_COUNT, b"", most=4), "little")
         if not 1 <= count <= MOST_SERVERS:
             _refuse(server, f"it offers {count} devices", "start it with one device at least")
@@ -215,7 +218,7 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
 
 
 def _refuse_version(server: Server, theirs: str) -> NoReturn:
-    ours = "{}.{}.{}".format(*relay.VERSION)
+    ours = ".".join(map(str, relay.VERSION))
     _refuse(
         server,
         f"it speaks version {theirs} of llama.cpp's RPC protocol and this build {ours}",

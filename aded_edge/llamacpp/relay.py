@@ -12,9 +12,9 @@ start quickly:
 
     relay.py LISTENER WORKER REPORT LIFE
 
-The numbers are open file descriptors: a listening socket for llama.cpp, the connection to the
-worker, which has answered HELLO already; a pipe that takes one byte when the relay is ready and then
-the reason why the worker is lost; and a pipe that ends when the program ends.
+The numbers are open file descriptors: a listening socket for llama.cpp; the connection to the
+worker, which has answered HELLO already; a pipe that takes one byte when the relay is ready and
+then the reason why the worker is lost; and a pipe that ends when the program ends.
 """
 
 from __future__ import annotations

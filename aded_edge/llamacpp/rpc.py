@@ -226,7 +226,7 @@ class _Relay:
         self.server = server
         with contextlib.ExitStack() as stack:
             listener = self._listen(stack)
-            self.endpoint = "127.0.0.1:{}".format(listener.getsockname()[1])
+            self.endpoint = f"127.0.0.1:{listener.getsockname()[1]}"
             self._report, report = os.pipe()
             stack.callback(os.close, report)
             life, self._life = os.pipe()

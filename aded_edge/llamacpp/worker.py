@@ -15,7 +15,7 @@ from . import relay
 from .devices import cpu, gpus, rpc_function
 from .rpc import WITHOUT_RPC
 
-PROTOCOL = "{}.{}.{}".format(*relay.VERSION)
+PROTOCOL = ".".join(map(str, relay.VERSION))
 """Version of llama.cpp's RPC protocol that both sides must speak."""
 
 

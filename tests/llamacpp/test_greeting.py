@@ -192,7 +192,8 @@ def test_the_version_is_that_of_the_installed_llama_cpp():
     header = Path(sysconfig.get_path("platlib"), "include/ggml-rpc.h")
     if not header.is_file():
         pytest.skip("this llama-cpp-python came without its headers")
-    numbers = re.findall(r"define RPC_PROTO_(?:MAJOR|MINOR|PATCH)_VERSION\s+(\d+)", header.read_text())
-    most = re.search(r"define GGML_RPC_MAX_SERVERS\s+(\d+)", header.read_text())
+    text = header.read_text()
+    numbers = re.findall(r"define RPC_PROTO_(?:MAJOR|MINOR|PATCH)_VERSION\s+(\d+)", text)
+    most = re.search(r"define GGML_RPC_MAX_SERVERS\s+(\d+)", text)
     assert tuple(map(int, numbers)) == relay.VERSION
     assert int(most[1]) == greeting.MOST_SERVERS
