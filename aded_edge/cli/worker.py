@@ -74,7 +74,7 @@ def _address(host: str) -> str:
         ConfigError: there is none.
     """
     try:
-        return socket.gethostbyname(host)
+        return socket.gethostbyname(host or "?")  # an empty name would stand for 0.0.0.0
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"--host {host} stands for no IPv4 address, and llama.cpp's workers have no other; "

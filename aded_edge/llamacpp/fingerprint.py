@@ -31,8 +31,8 @@ _IDENTITY = (
 """Metadata that is part of the fingerprint."""
 
 _OTHERWISE = ("n_gpu_layers", "devices")
-"""Numbers of llama.cpp's parameters that `cost_conditions` has in another form: the layers as far as
-the build uses them, and the workers by name, because addresses of devices change."""
+"""Numbers of llama.cpp's parameters that `cost_conditions` has in another form: the layers as far
+as the build uses them, and the workers by name, because addresses of devices change."""
 
 _SAMPLED_TOKENS = 512
 """Tokens of the vocabulary whose texts are part of the fingerprint, about."""

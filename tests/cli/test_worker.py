@@ -1,5 +1,6 @@
 """`aded-edge worker`, and `--rpc` of the commands."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -93,9 +94,10 @@ def test_garbage_does_not_end_it():
         for garbage in (b"GET / HTTP/1.1\r\n\r\n", bytes(100), bytes((relay.HELLO,)) + bytes(8)):
             with socket.create_connection((HERE, running.port)) as connection:
                 connection.sendall(garbage)
-                connection.shutdown(socket.SHUT_WR)
-                while connection.recv(1000):
-                    pass
+                with contextlib.suppress(ConnectionError):  # it hung up at the first byte
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(1000):
+                        pass
         assert running.poll() is None
 
 
@@ -127,7 +129,7 @@ def test_the_chat_says_in_one_line_that_the_worker_was_lost(tiny_path):
         cut = Cut(running.port)
         with server(cut) as port:
             assert chat(tiny_path, f"{HERE}:{port}").returncode == 0
-            cut.at, cut.passed = cut.passed - 1000, 0
+            cut.at, cut.passed = cut.passed // 2, 0
             done = chat(tiny_path, f"{HERE}:{port}")
     assert done.returncode == 1, done.stderr
     assert f"the worker {HERE}:{port} is lost" in done.stderr.splitlines()[-1]

@@ -108,7 +108,7 @@ def test_a_worker_killed_within_an_answer_is_an_error_and_the_program_goes_on(lo
 
 
 @needs_rpc
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.99])
+@pytest.mark.parametrize("share", [0.02, 0.6, 0.99])
 @pytest.mark.parametrize("part", ["load", "prompt", "answer", "save"])
 def test_a_worker_lost_at_any_byte_is_an_error(load_tiny, first, tmp_path, part, share):
     cut, ends = Cut(first.port), {"start": 0}
@@ -173,6 +173,7 @@ def test_other_models_of_the_process_do_not_use_the_worker(load_tiny, expected):
 @needs_rpc
 def test_what_was_said_is_kept_when_a_worker_is_killed(tiny_settings, tmp_path):
     where = {"store": tmp_path / "store.db", "kv_folder": tmp_path / "kv", **tiny_settings}
+    where["sampling"] = {"temperature": 0.0}
     model = where.pop("model_path")
     with worker() as running:
         assistant = Assistant(model, rpc_servers=running.address, **where)
