@@ -1,6 +1,7 @@
 """What drafts bring on a worker, as the way to it gets longer: prints a Markdown table.
 
-usage: python scripts/bench_rpc.py [MODEL] [--delays 0,1,5,20] [--tokens 160] [--rpc HOST:PORT]
+usage: python scripts/bench_rpc.py [MODEL] [--delays 0,1,5,20] [--tokens 160]
+                                   [--threads N] [--rpc HOST:PORT]
 
 Starts a worker on this machine and delays what goes to and from it, half of the delay each way, as
 a network with that round trip does (`tc netem` does the same, but not every kernel has it). With
@@ -102,13 +103,14 @@ def delayed(place: str, milliseconds: float) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def worker() -> Iterator[str]:
+def worker(threads: list[str]) -> Iterator[str]:
     """Start a worker and give its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "aded_edge", "worker", "--port", str(port)],
+        [sys.executable, "-m", "aded_edge", "worker", "--port", str(port), *threads],
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         while process.poll() is None:
@@ -117,7 +119,7 @@ def worker() -> Iterator[str]:
                 break
             time.sleep(0.1)
         else:
-            sys.exit(1)  # it has said why
+            sys.exit("the worker did not start: run aded-edge worker, which says why")
         yield f"127.0.0.1:{port}"
     finally:
         process.kill()
@@ -147,7 +149,7 @@ def row(model: str, place: str, delay: float, tokens: int) -> str:
     """Measure one line of the table."""
     from aded_edge import Llama
 
-    how: dict[str, Any] = {"n_ctx": 1024, "verbose": False, "rpc_servers": place}
+    how: dict[str, Any] = {"n_ctx": 1024, "n_threads": 1, "verbose": False, "rpc_servers": place}
     with Llama(model, drafting="off", store=None, **how) as llama:
         plain, expected = rate(llama, tokens)
     with (
@@ -171,11 +173,13 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default=str(MODEL))
     parser.add_argument("--delays", default="0,1,5,20", help="round trips in ms")
     parser.add_argument("--tokens", type=int, default=160, help="of each answer, at most")
+    parser.add_argument("--threads", help="of the worker; default: the physical cores")
     parser.add_argument("--rpc", help="a worker that runs already, HOST:PORT")
     options = parser.parse_args()
+    threads = ["--threads", options.threads] if options.threads else []
     print("| round trip | plain, tokens/s | auto, first visit | second visit | same answers |")
     print("| --- | --- | --- | --- | --- |")
-    with contextlib.nullcontext(options.rpc) if options.rpc else worker() as place:
+    with contextlib.nullcontext(options.rpc) if options.rpc else worker(threads) as place:
         for delay in map(float, options.delays.split(",")):
             with delayed(place, delay) as there:
                 print(row(options.model, there, delay, options.tokens), flush=True)

@@ -241,6 +241,8 @@ class _Relay:
         self._end = weakref.finalize(
             self, _end, os.getpid(), self._process, self._report, self._life
         )
+        # When Python ends, a model may be freed after this; the relay then ends by itself.
+        self._end.atexit = False
         if os.read(self._report, 1) != b"\0":
             self.close()
             raise WorkerError(
