@@ -49,8 +49,8 @@ from .options import (
     check_drafting,
     check_names,
     check_store,
-    with_default_layers,
     with_default_threads,
+    with_worker_defaults,
 )
 from .persistence import Persistence
 from .prefill import restore
@@ -78,7 +78,8 @@ class Llama(LiteralLlama):
             no width is proved, `stats.plain_because` says so.
         rpc_servers: workers that hold layers of the model and evaluate them, "host:port,host:port".
             All layers go there (and to this machine's GPUs), each device getting as many as its
-            share of the memory, unless `n_gpu_layers` or `tensor_split` say otherwise.
+            share of the memory, unless `n_gpu_layers` or `tensor_split` say otherwise; flash
+            attention is on unless `flash_attn` says otherwise.
         **kwargs: every other argument of `llama_cpp.Llama`. One default differs: without
             `n_threads` (or with None) both `n_threads` and `n_threads_batch` are the physical
             cores that this process may use (`runtime.options.default_threads`), as in every
@@ -123,7 +124,7 @@ class Llama(LiteralLlama):
         self.stats = Stats(cumulative=Stats())
         warm_up = WarmUp() if drafting != "off" else None
         self._workers = open_workers(rpc_servers)
-        arguments = with_default_layers(with_default_threads(kwargs), rpc_servers)
+        arguments = with_worker_defaults(with_default_threads(kwargs), rpc_servers)
         load(super().__init__, os.fspath(model_path), arguments, self._workers)
         weights(self)  # the file as it is now: it may be replaced later
         self._plain_because = plain_because(self)

@@ -110,14 +110,16 @@ def with_default_threads(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
-def with_default_layers(arguments: Mapping[str, Any], rpc_servers: str | None) -> dict[str, Any]:
-    """Offload all layers where there are workers and no number of layers is given.
+def with_worker_defaults(arguments: Mapping[str, Any], rpc_servers: str | None) -> dict[str, Any]:
+    """Fill in other defaults than llama_cpp's where there are workers.
 
-    0 is llama_cpp's default, with which no layer would be on a worker.
+    All layers are offloaded: with 0, llama_cpp's default, no worker would have any. Flash attention
+    is on: without it the KV cache lies in columns, and saving it asks the workers for each of them.
     """
-    if rpc_servers is None or arguments.get("n_gpu_layers"):
+    if rpc_servers is None:
         return dict(arguments)
-    return {**arguments, "n_gpu_layers": -1}
+    layers = arguments.get("n_gpu_layers") or -1
+    return {"flash_attn": True, **arguments, "n_gpu_layers": layers}
 
 
 def llama_arguments(
@@ -129,7 +131,7 @@ def llama_arguments(
         ctx: tokens of the context.
         threads: number of threads, for single tokens and batches alike.
         gpu_layers: layers to offload, -1 for all.
-        flash_attn: use flash attention.
+        flash_attn: use flash attention; it is always used on workers.
         rpc: workers, "host:port,host:port"; None for none.
     """
     return {
@@ -137,7 +139,7 @@ def llama_arguments(
         "n_threads": threads,
         "n_threads_batch": threads,
         "n_gpu_layers": gpu_layers,
-        "flash_attn": flash_attn,
+        "flash_attn": flash_attn or rpc is not None,
         "rpc_servers": rpc,
         "verbose": False,
     }

@@ -207,7 +207,7 @@ def examine(
         gpu_build=build_supports_gpu(),
         threads=threads,
         gpu_layers=gpu_layers,
-        flash_attn=flash_attn,
+        flash_attn=settings["flash_attn"],
         n_ctx=ctx,
         others=busy_cores,
         costs=costs,
