@@ -157,13 +157,11 @@ def row(model: str, place: str, delay: float, tokens: int) -> str:
         Llama(model, store=Path(folder) / "store.db", **how) as llama,
     ):
         first, said = rate(llama, tokens)
-        mat = llama.stats.mat
         second, _ = rate(llama, tokens)
-        mat_second = llama.stats.mat
     same = sum(mine == theirs for mine, theirs in zip(said, expected, strict=True))
     return (
-        f"| {delay:g} ms | {plain:.1f} | {first:.1f} ({first / plain:.2f} x, MAT {mat:.2f}) "
-        f"| {second:.1f} ({second / plain:.2f} x, MAT {mat_second:.2f}) | {same}/{len(said)} |"
+        f"| {delay:g} ms | {plain:.1f} | {first:.1f} ({first / plain:.2f} times) "
+        f"| {second:.1f} ({second / plain:.2f} times) | {same} of {len(said)} |"
     )
 
 
