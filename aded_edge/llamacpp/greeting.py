@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
 from aded_edge.errors import ConfigError, WorkerError
@@ -26,7 +25,7 @@ ANSWER_SECONDS = 5.0
 _LAST_PORT = 65535
 
 _KEEPALIVE = 5
-"""Seconds of silence before the system asks whether the worker's machine is still there, and
+"""Seconds of silence before the system asks whether the other machine is still there, and
 between two such questions."""
 
 _QUESTIONS = 3
@@ -132,17 +131,16 @@ def _connected(server: Server) -> socket.socket:
         reason = getattr(error, "strerror", None) or str(error)
         _refuse(server, f"it cannot be reached ({reason})", "check the address", error)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for option, value in _keepalive():
-        connection.setsockopt(*option, value)
+    keep_alive(connection)
     return connection
 
 
-def _keepalive() -> Iterator[tuple[tuple[int, int], int]]:
-    """Options that close the connection when the worker's machine vanishes; yields (option, value).
+def keep_alive(connection: socket.socket) -> None:
+    """Let the system close a connection when the machine at its other end vanishes.
 
-    Without them the system would wait for hours, and llama.cpp for good.
+    Otherwise it would wait for hours, and llama.cpp for good.
     """
-    yield (socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     gone = _KEEPALIVE * (_QUESTIONS + 1)
     for name, value in (
         ("TCP_KEEPIDLE", _KEEPALIVE),
@@ -152,7 +150,7 @@ def _keepalive() -> Iterator[tuple[tuple[int, int], int]]:
         ("TCP_USER_TIMEOUT", gone * 1000),  # for data that were sent and not confirmed
     ):
         if hasattr(socket, name):
-            yield (socket.IPPROTO_TCP, getattr(socket, name)), value
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _greet(server: Server, connection: socket.socket) -> int:

@@ -7,16 +7,26 @@ time, and runs until the process ends. Does not know who connects.
 from __future__ import annotations
 
 import ctypes
+import os
 import socket
+import threading
+import time
+
+import psutil
 
 from aded_edge.errors import ConfigError
 
 from . import relay
 from .devices import cpu, gpus, rpc_function
+from .greeting import keep_alive
 from .rpc import WITHOUT_RPC
 
 PROTOCOL = ".".join(map(str, relay.VERSION))
 """Version of llama.cpp's RPC protocol that both sides must speak."""
+
+
+_LOOK_SECONDS = 2.0
+"""Time between two looks for a new connection."""
 
 
 def check_place(address: str, port: int) -> None:
@@ -67,5 +77,21 @@ def serve(address: str, port: int, threads: int) -> None:
     )
     devices = gpus() or [cpu()]
     array = (ctypes.c_void_p * len(devices))(*devices)
+    threading.Thread(target=_keep_alive, args=(port,), daemon=True).start()
     start(f"{address}:{port}".encode(), None, threads, len(devices), array)
     raise ConfigError(f"llama.cpp could not listen on {address}:{port}; give another --port")
+
+
+def _keep_alive(port: int) -> None:
+    """Let connections end whose program's machine vanished: llama.cpp would wait for it for good,
+    and serve no other."""
+    me = psutil.Process()
+    while True:
+        for connection in me.net_connections("tcp4"):
+            if connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == port:
+                try:
+                    with socket.socket(fileno=os.dup(connection.fd)) as copy:
+                        keep_alive(copy)
+                except OSError:  # it has ended meanwhile
+                    continue
+        time.sleep(_LOOK_SECONDS)

@@ -3,14 +3,15 @@
 import contextlib
 import itertools
 import os
+import socket
 
 import pytest
 
-from aded_edge import Assistant, ConfigError, Llama, WorkerError
-from aded_edge.llamacpp import greeting
+from aded_edge import Assistant, ConfigError, Llama, ModelError, WorkerError
+from aded_edge.llamacpp import greeting, relay
 from aded_edge.llamacpp.system import captured_log
 from tests.runtime.helpers import finished, in_a_process
-from tests.workers import Cut, free_port, needs_rpc, server, worker
+from tests.workers import Cut, exactly, free_port, needs_rpc, reply, request, server, worker
 
 PROMPT = [1, *range(40, 140)]
 TOKENS = 40
@@ -227,6 +228,22 @@ def test_a_build_without_rpc_is_told_how_to_get_one(tiny_settings, monkeypatch):
 def test_an_absent_worker_is_an_error_before_anything_is_loaded(tiny_settings):
     port = free_port()
     with pytest.raises(WorkerError, match=f"the worker 127.0.0.1:{port} cannot be used"):
+        Llama(**tiny_settings, rpc_servers=f"127.0.0.1:{port}")
+
+
+@needs_rpc
+def test_a_worker_without_enough_memory_is_named_as_a_cause(tiny_settings, first):
+    def refuses(connection):
+        with socket.create_connection(("127.0.0.1", first.port)) as real:
+            while True:
+                command, body = request(connection)
+                real.sendall(bytes((command,)) + len(body).to_bytes(8, "little") + body)
+                if command in relay.STAND_INS or command == relay.HELLO:
+                    answer = exactly(real, int.from_bytes(exactly(real, 8), "little"))
+                    refused = command == relay.ALLOC_BUFFER
+                    reply(connection, bytes(len(answer)) if refused else answer)
+
+    with server(refuses) as port, pytest.raises(ModelError, match="more memory than its workers"):
         Llama(**tiny_settings, rpc_servers=f"127.0.0.1:{port}")
 
 

@@ -3,7 +3,9 @@
 import contextlib
 import itertools
 import os
+import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -12,8 +14,8 @@ from aded_edge.llamacpp import greeting
 from tests.workers import needs_rpc, wait_until_it_listens, worker
 
 PROMPT = [1, *range(40, 80)]
-SPACE, HERE, THERE = f"aded{os.getpid()}", "10.213.77.1", "10.213.77.2"
-NEAR, FAR = f"an{os.getpid()}"[:15], f"af{os.getpid()}"[:15]
+HERE, THERE = "10.213.77.1", "10.213.77.2"
+SPACE, NEAR, FAR = (f"{kind}{os.getpid()}" for kind in ("aded", "near", "far"))
 
 
 def ip(*arguments):
@@ -25,7 +27,8 @@ def network():
     """Runs a command beyond the network: the beginning of its command line."""
     inside = ("ip", "netns", "exec", SPACE)
     with contextlib.ExitStack() as stack:
-        stack.callback(ip, "netns", "del", SPACE)  # and the cable with it
+        stack.callback(ip, "netns", "del", SPACE)
+        stack.callback(ip, "link", "del", NEAR)  # the space is gone a little later than its name
         for command in (
             ("netns", "add", SPACE),
             ("link", "add", NEAR, "type", "veth", "peer", "name", FAR, "netns", SPACE),
@@ -70,3 +73,17 @@ def test_a_machine_that_vanishes_is_an_error_too(load_tiny, beyond, monkeypatch)
     with pytest.raises(WorkerError, match=f"the worker {beyond} is lost"):
         list(itertools.islice(stream, 30))
     llama.close()
+
+
+@needs_rpc
+@pytest.mark.skipif(shutil.which("ss") is None, reason="no `ss` here (iproute2)")
+def test_a_program_that_vanishes_does_not_hold_the_worker_for_good(beyond):
+    host, port = beyond.split(":")
+    connection, _ = greeting.connect(greeting.Server(beyond, host, int(port)))
+    with connection:
+        for _ in range(100):
+            seen = ip("netns", "exec", SPACE, "ss", "-tnoH", "sport", "=", f":{port}").stdout
+            if "keepalive" in seen:
+                return
+            time.sleep(0.1)
+    pytest.fail(f"the worker would wait for good: {seen}")
