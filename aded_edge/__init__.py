@@ -20,6 +20,7 @@ from .errors import (
     ModelFetchError,
     PromptError,
     StoreError,
+    WorkerError,
 )
 
 if typing.TYPE_CHECKING:
@@ -41,6 +42,7 @@ __all__ = [
     "PromptError",
     "Stats",
     "StoreError",
+    "WorkerError",
 ]
 
 _MODULES = {

@@ -5,6 +5,7 @@
     ├── ModelError (ValueError)          a model that cannot be found, loaded or used
     ├── ModelFetchError                  a model that could not be downloaded
     ├── EvaluationError (RuntimeError)   a batch that llama.cpp could not evaluate
+    │   └── WorkerError                  a worker that cannot be used, or was lost
     ├── PromptError (ValueError)         a prompt that is empty or too long for the context
     ├── StoreError                       a store, or a saved KV, that cannot be used
     └── BenchError                       a benchmark that cannot run or be drawn
@@ -40,6 +41,11 @@ class ModelFetchError(AdedError):
 
 class EvaluationError(AdedError, RuntimeError):
     """llama.cpp could not evaluate a batch. The history and the KV cache still agree."""
+
+
+class WorkerError(EvaluationError):
+    """A worker (`rpc_servers`) cannot be used, or was lost. A model that was on it is of no more
+    use; what was said before is right."""
 
 
 class PromptError(AdedError, ValueError):

@@ -28,10 +28,13 @@ usable_version() {
         2>/dev/null || true
 }
 
-# Prints everything that an install depends on, except the version of Python. llama.cpp is compiled
-# with its own defaults, as pip does it, unless the user gives flags (CMAKE_ARGS=-DGGML_CUDA=on
-# scripts/chat). Flags that were once given stay in force: to leave them out later must not compile
-# llama.cpp again.
+# Workers on other machines (README). It adds a backend and changes no kernel.
+ALWAYS=-DGGML_RPC=ON
+
+# Prints everything that an install depends on, except the version of Python. Otherwise llama.cpp is
+# compiled with its own defaults, as pip does it, unless the user gives flags
+# (CMAKE_ARGS=-DGGML_CUDA=on scripts/chat). Flags that were once given stay in force: to leave them
+# out later must not compile llama.cpp again.
 recipe() {
     local cmake="default" chosen
     if [ -n "${CMAKE_ARGS+given}" ]; then
@@ -41,6 +44,7 @@ recipe() {
     fi
     echo "root $ROOT"
     echo "cmake $cmake"
+    echo "always $ALWAYS"
     echo "header $(cksum <"$ROOT/scripts/amx_tile_config.h")"
     echo "files $(cat "$ROOT/requirements.lock" "$ROOT/pyproject.toml" | cksum)"
 }
@@ -75,7 +79,7 @@ setup() {
     python=$(find_python)
     need_compiler
     cmake=$(sed -n 's/^cmake given //p' <<<"$recipe")
-    CMAKE_ARGS=$cmake "$python" -I "$ROOT/scripts/_install.py" "$ROOT" "$recipe"
+    CMAKE_ARGS="$ALWAYS${cmake:+ $cmake}" "$python" -I "$ROOT/scripts/_install.py" "$ROOT" "$recipe"
 }
 
 fetch_default_model() {

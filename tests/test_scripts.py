@@ -154,7 +154,7 @@ def test_installs_once(ready: Path, tools: Path) -> None:
     second = run(ready / "scripts/bench", tools)
 
     # llama.cpp is compiled with its own defaults.
-    assert first.stderr.startswith("installing with CMAKE_ARGS=\n")
+    assert first.stderr.startswith("installing with CMAKE_ARGS=-DGGML_RPC=ON\n")
     assert "installing" not in second.stderr
     assert first.stdout == second.stdout == "-m aded_edge bench\n"
 
@@ -189,7 +189,7 @@ def test_the_users_cmake_args_count_and_stay(ready: Path, tools: Path) -> None:
     given = run(ready / "scripts/bench", tools, CMAKE_ARGS="-DGGML_CUDA=on -DX=1")
     left_out = run(ready / "scripts/bench", tools)
 
-    assert "installing with CMAKE_ARGS=-DGGML_CUDA=on -DX=1\n" in given.stderr
+    assert "installing with CMAKE_ARGS=-DGGML_RPC=ON -DGGML_CUDA=on -DX=1\n" in given.stderr
     assert "installing" not in left_out.stderr
 
 

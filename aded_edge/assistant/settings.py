@@ -53,6 +53,7 @@ OPTIONS: Mapping[str, type | tuple[type, ...]] = {
     "ctx": int,
     "threads": int,
     "gpu_layers": int,
+    "rpc": str,
     "drafting": str,
     "exact": bool,
     "store": str,

@@ -23,7 +23,7 @@ from aded_edge.llamacpp.fingerprint import cost_key
 from aded_edge.models.resolve import resolve
 from aded_edge.store import Store
 
-from .options import MODEL, STORE_OR_NONE, Command, FilePath, how_it_runs
+from .options import MODEL, RPC, STORE_OR_NONE, Command, FilePath, how_it_runs
 from .output import console, progress_log
 
 BAR = 32
@@ -37,6 +37,7 @@ _IMPLIED = frozenset(("SSE3", "SSSE3", "AVX", "F16C", "FMA", "BMI2"))
 @MODEL
 @STORE_OR_NONE
 @how_it_runs
+@RPC
 @click.option("--json", "out", type=FilePath, help="Write the findings here.")
 def doctor(model: str, store: Path | None, out: Path | None, **running: Any) -> None:
     """Measure what a model costs on this machine, and what drafting can bring there.
@@ -124,6 +125,7 @@ def _about(f: Findings) -> list[tuple[str, str]]:
     shown = [name for name in cpu if "AVX2" not in cpu or name not in _IMPLIED]
     backends = [name for name in f.features if name != "CPU"]
     gpu = ", ".join(backends) if f.gpu_layers and f.gpu_build else "not used"
+    workers = ", ".join(f.conditions.get("rpc_servers", ()))
     return [
         (
             "model",
@@ -133,6 +135,7 @@ def _about(f: Findings) -> list[tuple[str, str]]:
         ("build", f.build),
         ("cpu", f"{f.cpu}: {', '.join(shown)}"),
         ("gpu", gpu if f.gpu_build else "not used: this llama.cpp was built without GPU support"),
+        *([("workers", workers)] if workers else []),
         (
             "runs with",
             f"{f.threads} threads, {f.gpu_layers} GPU layers, n_ctx {f.n_ctx}, flash attention "

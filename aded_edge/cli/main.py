@@ -31,6 +31,7 @@ COMMANDS = {
     "notes": "notes",
     "prime": "prime",
     "stats": "stats",
+    "worker": "worker",
 }
 """Name of a command -> the module of this folder that defines it by this name."""
 

@@ -157,6 +157,13 @@ THREADS = click.option(
 )
 
 
+RPC = click.option(
+    "--rpc",
+    metavar="HOST:PORT,...",
+    help="Workers that take the model's layers; see aded-edge worker.",
+)
+
+
 def how_it_runs(command: F) -> F:
     """Adds the options that say how a model is evaluated; see `runtime.options.llama_arguments`."""
     for option in (

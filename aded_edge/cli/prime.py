@@ -21,7 +21,7 @@ from aded_edge.teach.answers import ParallelAnswers
 from aded_edge.teach.lessons import Lessons, load_for_teaching
 from aded_edge.teach.prime import PrimingFigures, load_openings, opening_prompts, run_priming
 
-from .options import MODEL, STORE, Command, FilePath, FiniteRange, how_it_runs
+from .options import MODEL, RPC, STORE, Command, FilePath, FiniteRange, how_it_runs
 from .output import say
 from .signals import until_interrupted
 from .teaching import holdings
@@ -45,6 +45,7 @@ from .teaching import holdings
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @STORE
 @how_it_runs
+@RPC
 def prime(
     model: str,
     store: Path,

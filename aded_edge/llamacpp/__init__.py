@@ -13,7 +13,7 @@ from __future__ import annotations
 from . import state, system
 from .context import ends_answer, is_recurrent, last_logits, set_threads, why_plain
 from .fingerprint import cost_conditions, cost_key, model_fingerprint, model_name
-from .fork import end_threads_before_forks, uses_devices
+from .fork import end_threads_before_forks
 from .parallel import ParallelTarget
 from .prompt import Prompter, common_prefix
 from .recurrent import open_target, why_no_rollback
@@ -39,7 +39,6 @@ __all__ = [
     "set_threads",
     "state",
     "system",
-    "uses_devices",
     "why_no_rollback",
     "why_plain",
 ]

@@ -17,6 +17,8 @@ from llama_cpp.llama_tokenizer import LlamaTokenizer
 from aded_edge.arrays import Float32Array, Int32Array
 from aded_edge.errors import ModelError
 
+from .rpc import check_workers
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -58,6 +60,7 @@ def reopen(
             model=llama._model, params=parameters, verbose=llama.verbose
         )
     except ValueError as error:
+        check_workers(llama)
         raise ModelError(
             f"llama.cpp cannot open a context of {parameters.n_ctx} tokens and {n_seq_max} "
             f"sequences for {llama.model_path!r}; {remedy}"
@@ -117,6 +120,7 @@ def last_logits(llama: llama_cpp.Llama) -> Float32Array:
     A view of llama.cpp's memory, valid until the next evaluation.
     """
     pointer = llama_cpp.llama_get_logits_ith(llama.ctx, -1)
+    check_workers(llama)
     return np.ctypeslib.as_array(pointer, shape=(llama.n_vocab(),))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import llama_cpp
 
+from .rpc import workers_of
 from .system import binding_version, build_info, build_supports_gpu, cpu_name, library_files
 from .weights import weights_identity
 
@@ -28,6 +29,10 @@ _IDENTITY = (
     "tokenizer.ggml.pre",
 )
 """Metadata that is part of the fingerprint."""
+
+_OTHERWISE = ("n_gpu_layers", "devices")
+"""Numbers of llama.cpp's parameters that `cost_conditions` has in another form: the layers as far
+as the build uses them, and the workers by name, because addresses of devices change."""
 
 _SAMPLED_TOKENS = 512
 """Tokens of the vocabulary whose texts are part of the fingerprint, about."""
@@ -63,8 +68,11 @@ def model_name(llama: llama_cpp.Llama) -> str:
 
 def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
     """Everything that the cost of an evaluation depends on: model, machine, build and settings."""
-    context = llama.context_params
+    context, workers = llama.context_params, workers_of(llama)
+    # No entry without workers, so that what was stored before there were any still counts.
+    remote = {} if workers is None else {"rpc_servers": workers.servers}
     return {
+        **remote,
         "model": model_fingerprint(llama),
         "description": llama._model.desc(),
         "bytes": llama._model.size(),
@@ -74,8 +82,8 @@ def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
         "llama_cpp_python": binding_version(),
         "n_threads": context.n_threads,
         "n_threads_batch": context.n_threads_batch,
-        # A build without a GPU backend ignores this number, whatever it is.
-        "n_gpu_layers": llama.model_params.n_gpu_layers if build_supports_gpu() else 0,
+        # Where there is nothing to offload to, this number is ignored, whatever it is.
+        "n_gpu_layers": llama.model_params.n_gpu_layers if remote or build_supports_gpu() else 0,
         "split_mode": llama.model_params.split_mode,
         "offload_kqv": context.offload_kqv,
         "flash_attn": context.flash_attn_type,
@@ -99,8 +107,7 @@ def bit_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
         f"{kind}.{name}": value
         for kind, struct in (("context", llama.context_params), ("model", llama.model_params))
         for name, *_ in struct._fields_
-        # cost_conditions has this one, as far as the build uses it.
-        if name != "n_gpu_layers" and isinstance(value := getattr(struct, name), int | float)
+        if name not in _OTHERWISE and isinstance(value := getattr(struct, name), int | float)
     }
     return {
         **cost_conditions(llama),

@@ -21,6 +21,8 @@ from typing import Any
 
 import llama_cpp
 
+from .rpc import RemoteLlama
+
 _DIGITS = 24
 """Length of a mark. Templates that change case, trim, or quote JSON leave digits alone."""
 
@@ -44,7 +46,7 @@ _NAMES = ("role", "type")
 """Entries of a message that templates compare with fixed words."""
 
 
-class LiteralLlama(llama_cpp.Llama):
+class LiteralLlama(RemoteLlama):
     """`llama_cpp.Llama` that can be told which texts are only text."""
 
     _marker: Marker | None = None

@@ -19,6 +19,7 @@ from aded_edge.arrays import Float32Array, Int32Array
 from aded_edge.errors import EvaluationError
 
 from .context import bind_batch, ends_answer, reopen
+from .rpc import check_workers
 
 LEAST_ROOM = 256
 """llama.cpp rounds the context of each sequence up to a multiple of this many tokens."""
@@ -71,6 +72,7 @@ class ParallelTarget:
 
         Raises:
             EvaluationError: llama.cpp refused; the texts are as before.
+            WorkerError: a worker is lost.
         """
         which = np.repeat(np.asarray(sequences, np.int32), [len(text) for text in texts])
         tokens = np.concatenate(texts).astype(np.int32)
@@ -87,6 +89,7 @@ class ParallelTarget:
             if code != 0:
                 for sequence in sequences:
                     self._drop_cells(sequence)
+                check_workers(self._llama)
                 raise EvaluationError(
                     f"llama_decode returned {code} for {len(tokens)} tokens of {len(texts)} "
                     "texts; ask for fewer sequences or a larger --ctx"
@@ -94,6 +97,7 @@ class ParallelTarget:
             count = int(outputs[rows].sum())
             if count:
                 pointer = llama_cpp.llama_get_logits(self._ctx)
+                check_workers(self._llama)
                 found = np.ctypeslib.as_array(pointer, shape=(count, self.n_vocab))
                 self._logits[done : done + count] = found
                 done += count

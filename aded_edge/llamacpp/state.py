@@ -23,6 +23,7 @@ from aded_edge.errors import StoreError
 from aded_edge.files import write_whole
 
 from .fingerprint import bit_conditions
+from .rpc import check_workers
 
 _MAGIC = b"aded-edge KV 2\n"
 
@@ -43,9 +44,11 @@ def save(llama: llama_cpp.Llama, path: Path) -> None:
 
     Raises:
         StoreError: the file cannot be written.
+        WorkerError: a worker is lost; nothing is written.
     """
     state = np.empty(size(llama), np.uint8)
     written = llama_cpp.llama_state_seq_get_data(llama.ctx, _bytes(state), state.size, 0)
+    check_workers(llama)
     tokens = np.asarray(llama.input_ids[: llama.n_tokens], "<i4")
     sizes = np.asarray([tokens.size, written], "<i8").tobytes()
     pieces = (_MAGIC + _digest(llama), sizes, tokens.tobytes(), state[:written].tobytes())
@@ -68,6 +71,7 @@ def load(llama: llama_cpp.Llama, path: Path) -> int:
 
     Raises:
         StoreError: the file cannot be read.
+        WorkerError: a worker is lost.
     """
     try:
         data = np.fromfile(path, np.uint8)
@@ -82,6 +86,7 @@ def load(llama: llama_cpp.Llama, path: Path) -> int:
     if tokens.size != 4 * count or state.size != length or not 0 < count <= len(llama.input_ids):
         return 0
     read = llama_cpp.llama_state_seq_set_data(llama.ctx, _bytes(state), state.size, 0)
+    check_workers(llama)
     if read != length:
         return 0
     _set_history(llama, tokens.copy().view("<i4").astype(np.int32))

@@ -13,6 +13,8 @@ from pathlib import Path
 import llama_cpp
 from llama_cpp._logger import llama_log_callback
 
+from .devices import has_gpu
+
 
 def binding_version() -> str:
     """Version of llama-cpp-python."""
@@ -50,8 +52,11 @@ def library_files() -> list[tuple[str, int, int]]:
 
 
 def build_supports_gpu() -> bool:
-    """Whether llama.cpp was built with a backend that layers can be offloaded to."""
-    return bool(llama_cpp.llama_supports_gpu_offload())
+    """Whether llama.cpp has a backend that finds a GPU here.
+
+    llama.cpp's own answer is yes for every build with RPC, also without a worker.
+    """
+    return has_gpu()
 
 
 def cpu_name() -> str:

@@ -28,6 +28,7 @@ from aded_edge.errors import EvaluationError
 
 from .context import bind_batch, is_recurrent, reopen
 from .layout import ROOT_ALONE, Layout, layout
+from .rpc import check_workers
 
 MAX_LEAVES = 64
 """The most root-to-leaf paths in one batch. llama.cpp's own limit is LLAMA_MAX_SEQ = 256."""
@@ -121,10 +122,12 @@ class LlamaTarget:
 
         Raises:
             EvaluationError: llama.cpp refused; history and KV cache are as before.
+            WorkerError: a worker is lost.
         """
         self.settle()
         if self._ctx is None:
             raise EvaluationError("the model is closed; load it again")
+        check_workers(self._llama)
         if self._room() < 1:
             raise EvaluationError(
                 f"the context of {self._llama._n_ctx} tokens is full; ask for fewer tokens or a "
@@ -148,6 +151,7 @@ class LlamaTarget:
         code = llama_cpp.llama_decode(self._ctx, self._batch)
         if code != 0:
             self.settle()
+            check_workers(self._llama)
             cause = _EVALUATE_ERRORS.get(code, "llama.cpp gives no reason")
             raise EvaluationError(f"llama_decode returned {code} for {rows} tokens: {cause}")
 
@@ -182,9 +186,13 @@ class LlamaTarget:
         Returns:
             float32 (n + 1, n_vocab): logits after the root (row 0) and node i (row i + 1). A
             view of llama.cpp's memory, valid until the next evaluation.
+
+        Raises:
+            WorkerError: a worker is lost.
         """
         assert self._pending is not None, "collect() must follow submit()"
         pointer = llama_cpp.llama_get_logits(self._ctx)  # waits for a GPU
+        check_workers(self._llama)
         rows, address = len(self._pending.tokens), ctypes.c_void_p.from_buffer(pointer).value
         # llama.cpp nearly always reuses the same memory, and making a new view takes 30 us.
         if address != self._address or rows > len(self._view):
@@ -293,6 +301,7 @@ class LlamaTarget:
     def logits(self) -> Float32Array:
         """float32 (n_vocab,): logits after the last token of the history, a view."""
         pointer = llama_cpp.llama_get_logits_ith(self._ctx, self.row)
+        check_workers(self._llama)
         return np.ctypeslib.as_array(pointer, shape=(self.n_vocab,))
 
     def close(self) -> None:

@@ -14,9 +14,11 @@ from aded_edge.decode.loop import Loop
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
 from aded_edge.draft.puct import PUCT_NODES
 from aded_edge.llamacpp.context import is_recurrent, why_plain
+from aded_edge.llamacpp.devices import beside_cpu
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
-from aded_edge.llamacpp.fork import end_threads_before_forks, uses_devices
+from aded_edge.llamacpp.fork import end_threads_before_forks
 from aded_edge.llamacpp.recurrent import why_no_rollback
+from aded_edge.llamacpp.rpc import workers_of
 from aded_edge.llamacpp.target import MAX_LEAVES, LlamaTarget, open_tree_context
 
 from . import costs
@@ -39,8 +41,8 @@ EXACT_RECURRENT = (
 PAPER_RECURRENT = 'drafting="paper" drafts trees, and a recurrent memory cannot branch'
 
 _GPU_FORKED = (
-    "this model may use a GPU or another machine, which a process made by fork cannot do; load the "
-    "model in the new process, or start it by spawn"
+    "this model may use a GPU or a worker, which a process made by fork cannot do; load the model "
+    "in the new process, or start it by spawn"
 )
 
 
@@ -53,10 +55,10 @@ def plain_because(llama: Llama) -> str | None:
     return why_plain(llama)
 
 
-def prepare_for_forks() -> str | None:
+def prepare_for_forks(llama: Llama) -> str | None:
     """Let processes that are forked from now on evaluate; return why they cannot, if so."""
     end_threads_before_forks()
-    return _GPU_FORKED if uses_devices() else None
+    return _GPU_FORKED if beside_cpu() or workers_of(llama) is not None else None
 
 
 def open_recurrent(llama: Llama) -> str | None:

@@ -26,12 +26,13 @@ from aded_edge.decode.budget import CostBudget
 from aded_edge.decode.cost_curve import CostCurve
 from aded_edge.decode.loop import Loop
 from aded_edge.decode.stats import Stats
-from aded_edge.errors import EvaluationError
+from aded_edge.errors import EvaluationError, WorkerError
 from aded_edge.llamacpp import state
 from aded_edge.llamacpp.adapter import without_cycle
 from aded_edge.llamacpp.fingerprint import weights
 from aded_edge.llamacpp.literal import LiteralLlama
 from aded_edge.llamacpp.recurrent import open_target
+from aded_edge.llamacpp.rpc import open_workers
 from aded_edge.llamacpp.sampler import without_cycles
 from aded_edge.llamacpp.target import LAST_ROW, LlamaTarget
 from aded_edge.store import default_store_path
@@ -51,11 +52,15 @@ from .options import (
     check_names,
     check_store,
     with_default_threads,
+    with_worker_defaults,
 )
 from .persistence import Persistence
 from .plain import Tokens
 from .prefill import restore
 from .warm_up import WarmUp
+
+_OWN = ("drafting", "store", "keep", "exact", "rpc_servers")
+"""Arguments of `Llama` that `llama_cpp.Llama` does not have."""
 
 _ARGUMENTS = frozenset(inspect.signature(llama_cpp.Llama.__init__).parameters) - {"self", "kwargs"}
 
@@ -74,6 +79,10 @@ class Llama(LiteralLlama):
             greedy and seeded answers are the same to the byte. The proof takes about 20 seconds,
             on a slow model as long as 1000 tokens of an answer, and is kept in the store. Where
             no width is proved, `stats.plain_because` says so.
+        rpc_servers: workers that hold layers of the model and evaluate them, "host:port,host:port".
+            All layers go there (and to this machine's GPUs), each device getting as many as its
+            share of the memory, unless `n_gpu_layers` or `tensor_split` say otherwise; flash
+            attention is on unless `flash_attn` says otherwise.
         **kwargs: every other argument of `llama_cpp.Llama`. One default differs: without
             `n_threads` (or with None) both `n_threads` and `n_threads_batch` are the physical
             cores that this process may use (`runtime.options.default_threads`), as in every
@@ -88,6 +97,7 @@ class Llama(LiteralLlama):
             used, or `drafting="paper"` or a `draft_model` is to be exact.
         ModelError: the model file is missing, damaged or not GGUF, or its context needs more
             memory than there is.
+        WorkerError: a worker is absent, of another version, or was lost.
     """
 
     def __init__(
@@ -98,6 +108,7 @@ class Llama(LiteralLlama):
         store: StoreChoice = "default",
         keep: bool = True,
         exact: bool = False,
+        rpc_servers: str | None = None,
         **kwargs: Any,
     ) -> None:
         self._access = Access(self._suspended, self._resume)
@@ -111,16 +122,19 @@ class Llama(LiteralLlama):
         self.exact = exact
         self.store = check_store(store, default_store_path())
         self.keep = keep
+        self.rpc_servers = rpc_servers
         check_names(kwargs, _ARGUMENTS)
         self.stats = Stats(cumulative=Stats())
         warm_up = WarmUp() if drafting != "off" else None
-        load(super().__init__, os.fspath(model_path), with_default_threads(kwargs))
+        self._workers = open_workers(rpc_servers)
+        arguments = with_worker_defaults(with_default_threads(kwargs), rpc_servers)
+        load(super().__init__, os.fspath(model_path), arguments, self._workers)
         without_cycle(self)
         weights(self)  # the file as it is now: it may be replaced later
         self._plain_because = plain_because(self)
         # llama.cpp rounds its context up, but the history has only as many places as asked for.
         self._n_ctx = min(self._n_ctx, len(self.input_ids))
-        self._access.after_fork = prepare_for_forks()
+        self._access.after_fork = prepare_for_forks(self)
         if self._plain_because is None:
             self._plain_because = open_recurrent(self)
         if self._plain_because is None:
@@ -226,6 +240,7 @@ class Llama(LiteralLlama):
 
         Raises:
             EvaluationError: llama.cpp refused them.
+            WorkerError: a worker is lost.
         """
         self._settle(back=bool(tokens))
         if not tokens:
@@ -237,6 +252,8 @@ class Llama(LiteralLlama):
             if self.n_tokens + len(tokens) > self._n_ctx:
                 raise RuntimeError("they do not fit")
             super().eval(tokens)
+        except WorkerError:
+            raise
         except RuntimeError as error:
             raise EvaluationError(
                 f"llama.cpp could not evaluate {len(tokens)} tokens after {self.n_tokens} in a "
@@ -389,5 +406,5 @@ class Llama(LiteralLlama):
 
     def __getstate__(self) -> dict[str, Any]:
         inherited: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
-        own = {name: getattr(self, name) for name in ("drafting", "store", "keep", "exact")}
+        own = {name: getattr(self, name) for name in _OWN}
         return {**inherited, **own}

@@ -14,6 +14,7 @@ from jinja2 import TemplateError
 
 from aded_edge.errors import ConfigError, ModelError
 from aded_edge.llamacpp.memory import kv_tokens_and_bytes, metadata_of
+from aded_edge.llamacpp.rpc import Workers
 from aded_edge.llamacpp.system import build_supports_gpu
 
 from .options import MOST_CTX
@@ -40,25 +41,37 @@ _DEFAULT_CTX = 512
 """Tokens of the context where llama_cpp.Llama is given no n_ctx."""
 
 
-def load(constructor: Callable[..., None], model_path: str, arguments: dict[str, Any]) -> None:
+def load(
+    constructor: Callable[..., None],
+    model_path: str,
+    arguments: dict[str, Any],
+    workers: Workers | None = None,
+) -> None:
     """Call llama_cpp's constructor with a file that is known to be GGUF.
 
     Args:
         constructor: `llama_cpp.Llama.__init__`, bound to the object.
         model_path: the model file.
         arguments: keyword arguments of the constructor.
+        workers: where layers of the model go.
 
     Raises:
         ConfigError: a size or a number of threads is no whole number, or beyond reason.
         ModelError: the file is missing, damaged or not GGUF, its chat template cannot be compiled,
             or its context needs too much memory.
+        WorkerError: a worker was lost meanwhile.
     """
     _check_numbers(arguments)
     _check_file(Path(model_path), model_path)
-    _check_memory(model_path, arguments)
+    if workers is None:  # they have memory of their own
+        _check_memory(model_path, arguments)
     try:
         constructor(model_path, **arguments)
+        if workers is not None:
+            workers.check()
     except ValueError as error:
+        if workers is not None:
+            workers.check()
         if str(error).startswith("Failed to create llama_context"):
             raise ModelError(
                 f"llama.cpp cannot open a context of {arguments.get('n_ctx', _DEFAULT_CTX)} tokens "
@@ -68,7 +81,7 @@ def load(constructor: Callable[..., None], model_path: str, arguments: dict[str,
             raise
         raise ModelError(
             f"Failed to load model from file: {model_path}; it may be cut short (fetch it "
-            "again) or need a newer llama-cpp-python"
+            "again) or need a newer llama-cpp-python" + _or_memory(workers)
         ) from error
     except MemoryError as error:
         raise ModelError(
@@ -81,6 +94,15 @@ def load(constructor: Callable[..., None], model_path: str, arguments: dict[str,
             f"the chat template in {model_path} cannot be used ({reason}); take another copy of "
             "the model"
         ) from error
+
+
+def _or_memory(workers: Workers | None) -> str:
+    if workers is None:
+        return ""
+    return (
+        f", or more memory than its workers have (together {workers.memory / 1e9:.1f} GB): add "
+        "another one, or keep layers here with a smaller n_gpu_layers"
+    )
 
 
 def _check_numbers(arguments: dict[str, Any]) -> None:

@@ -114,20 +114,36 @@ def with_default_threads(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
-def llama_arguments(*, ctx: int, threads: int, gpu_layers: int, flash_attn: bool) -> dict[str, Any]:
+def with_worker_defaults(arguments: Mapping[str, Any], rpc_servers: str | None) -> dict[str, Any]:
+    """Fill in other defaults than llama_cpp's where there are workers.
+
+    All layers are offloaded: with 0, llama_cpp's default, no worker would have any. Flash attention
+    is on: without it the KV cache lies in columns, and saving it asks the workers for each of them.
+    """
+    if rpc_servers is None:
+        return dict(arguments)
+    layers = arguments.get("n_gpu_layers") or -1
+    return {"flash_attn": True, **arguments, "n_gpu_layers": layers}
+
+
+def llama_arguments(
+    *, ctx: int, threads: int, gpu_layers: int, flash_attn: bool, rpc: str | None = None
+) -> dict[str, Any]:
     """The arguments of `Llama` that follow from the options of a command.
 
     Args:
         ctx: tokens of the context.
         threads: number of threads, for single tokens and batches alike.
         gpu_layers: layers to offload, -1 for all.
-        flash_attn: use flash attention.
+        flash_attn: use flash attention; it is always used on workers.
+        rpc: workers, "host:port,host:port"; None for none.
     """
     return {
         "n_ctx": ctx,
         "n_threads": threads,
         "n_threads_batch": threads,
         "n_gpu_layers": gpu_layers,
-        "flash_attn": flash_attn,
+        "flash_attn": flash_attn or rpc is not None,
+        "rpc_servers": rpc,
         "verbose": False,
     }

@@ -157,6 +157,7 @@ def examine(
     threads: int,
     gpu_layers: int,
     flash_attn: bool,
+    rpc: str | None = None,
     progress: Callable[[int, int], None],
 ) -> Findings:
     """Load a model and measure it.
@@ -167,6 +168,7 @@ def examine(
         threads: number of threads.
         gpu_layers: layers to offload, -1 for all.
         flash_attn: use flash attention.
+        rpc: workers, "host:port,host:port"; None for none.
         progress: called with the rounds done and planned, while numbers of threads are compared.
 
     Raises:
@@ -174,7 +176,7 @@ def examine(
     """
     cores = psutil.cpu_count() or 1
     settings = llama_arguments(
-        ctx=ctx, threads=threads, gpu_layers=gpu_layers, flash_attn=flash_attn
+        ctx=ctx, threads=threads, gpu_layers=gpu_layers, flash_attn=flash_attn, rpc=rpc
     )
     with captured_log() as lines:
         llama = Llama(model, store=None, **settings)
@@ -206,7 +208,7 @@ def examine(
         gpu_build=build_supports_gpu(),
         threads=threads,
         gpu_layers=gpu_layers,
-        flash_attn=flash_attn,
+        flash_attn=settings["flash_attn"],
         n_ctx=ctx,
         others=busy_cores,
         costs=costs,

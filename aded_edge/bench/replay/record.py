@@ -59,7 +59,8 @@ def record(
     Raises:
         ModelError: the model cannot be loaded.
     """
-    with closing(Llama(model, store=None, **llama_arguments(**running))) as llama:
+    arguments = llama_arguments(**running)
+    with closing(Llama(model, store=None, **arguments)) as llama:
         conditions: dict[str, Any] = {
             **run_conditions(model),
             "fingerprint": model_fingerprint(llama),
@@ -68,7 +69,7 @@ def record(
             "n_ctx": running["ctx"],
             "threads": running["threads"],
             "gpu_layers": running["gpu_layers"],
-            "flash_attn": running["flash_attn"],
+            "flash_attn": arguments["flash_attn"],
             "cost": measure_all(llama),
         }
         prompter = Prompter(llama)

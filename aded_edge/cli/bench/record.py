@@ -18,7 +18,7 @@ from aded_edge.bench.replay.record import record as record_trace
 from aded_edge.bench.results import check_folder
 from aded_edge.models.resolve import resolve
 
-from ..options import MODEL, Command, FilePath, FiniteRange, how_it_runs
+from ..options import MODEL, RPC, Command, FilePath, FiniteRange, how_it_runs
 from ..output import console
 
 
@@ -33,6 +33,7 @@ from ..output import console
 @click.option("--temperature", type=FiniteRange(0), default=0.0, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @how_it_runs
+@RPC
 def record(
     model: str,
     prompts: Path,

@@ -24,7 +24,7 @@ from aded_edge.models import default_model_path, fetch_default_model
 from aded_edge.shown import one_line
 
 from .. import signals
-from ..options import CTX, STORE_OR_NONE, THREADS, Command, FilePath
+from ..options import CTX, RPC, STORE_OR_NONE, THREADS, Command, FilePath
 from ..output import agreed, console, dim
 from .commands import SETTABLE, all_commands, show
 from .line import open_line
@@ -91,6 +91,7 @@ def _take_persona(context: click.Context, _: click.Parameter, name: str | None) 
 @click.option("--ctx", type=CTX, default=4096, show_default=True)
 @THREADS
 @click.option("--gpu-layers", type=click.IntRange(-1), default=-1, help="Default: all.")
+@RPC
 @click.option("--drafting", default="auto", show_default=True, help="auto, off or paper.")
 @click.option("--exact", is_flag=True, help="Say to the byte what plain decoding says.")
 @STORE_OR_NONE
@@ -154,6 +155,7 @@ def _open(
     ctx: int,
     threads: int,
     gpu_layers: int,
+    rpc: str | None,
     drafting: Any,
     exact: bool,
     store: Path | None,
@@ -179,6 +181,7 @@ def _open(
         n_ctx=ctx,
         n_threads=threads,
         n_gpu_layers=gpu_layers,
+        rpc_servers=rpc,
     )
 
 
