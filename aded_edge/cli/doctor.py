@@ -122,8 +122,6 @@ def _grid(rows: list[tuple[str, str]]) -> Table:
 def _about(f: Findings) -> list[tuple[str, str]]:
     cpu = f.features.get("CPU", [])
     shown = [name for name in cpu if "AVX2" not in cpu or name not in _IMPLIED]
-    backends = [name for name in f.features if name != "CPU"]
-    gpu = ", ".join(backends) if f.gpu_layers and f.gpu_build else "not used"
     return [
         (
             "model",
@@ -132,13 +130,24 @@ def _about(f: Findings) -> list[tuple[str, str]]:
         ),
         ("build", f.build),
         ("cpu", f"{f.cpu}: {', '.join(shown)}"),
-        ("gpu", gpu if f.gpu_build else "not used: this llama.cpp was built without GPU support"),
+        ("gpu", _gpu(f)),
         (
             "runs with",
             f"{f.threads} threads, {f.gpu_layers} GPU layers, n_ctx {f.n_ctx}, flash attention "
             f"{'on' if f.flash_attn else 'off'}; others used {f.others:.1f} of {f.cores} cores",
         ),
     ]
+
+
+def _gpu(f: Findings) -> str:
+    if f.devices:
+        return ", ".join(f.devices)
+    if f.found:
+        return f"not used: no layers were put on {', '.join(f.found)}"
+    if f.built_for:
+        kinds = ", ".join(f.built_for)
+        return f"not used: this llama.cpp was built for {kinds}, and finds no device"
+    return "not used: this llama.cpp was built without GPU support"
 
 
 def _curve(f: Findings, ascii_only: bool) -> Table:

@@ -14,7 +14,8 @@ from typing import Any
 
 import llama_cpp
 
-from .system import binding_version, build_info, build_supports_gpu, cpu_name, library_files
+from . import devices
+from .system import binding_version, build_info, cpu_name, library_files
 from .weights import weights_identity
 
 _IDENTITY = (
@@ -64,6 +65,7 @@ def model_name(llama: llama_cpp.Llama) -> str:
 def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
     """Everything that the cost of an evaluation depends on: model, machine, build and settings."""
     context = llama.context_params
+    evaluating = devices.evaluating(llama)
     return {
         "model": model_fingerprint(llama),
         "description": llama._model.desc(),
@@ -74,8 +76,8 @@ def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
         "llama_cpp_python": binding_version(),
         "n_threads": context.n_threads,
         "n_threads_batch": context.n_threads_batch,
-        # A build without a GPU backend ignores this number, whatever it is.
-        "n_gpu_layers": llama.model_params.n_gpu_layers if build_supports_gpu() else 0,
+        # Without a device this number is ignored, whatever it is and whatever the build is for.
+        "n_gpu_layers": llama.model_params.n_gpu_layers if evaluating else 0,
         "split_mode": llama.model_params.split_mode,
         "offload_kqv": context.offload_kqv,
         "flash_attn": context.flash_attn_type,
@@ -83,6 +85,8 @@ def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
         "type_k": context.type_k,
         "type_v": context.type_v,
         "lora": llama.lora_path,
+        # Left out on a CPU, so that curves from before there were devices here stay valid.
+        **({"devices": [str(device) for device in evaluating]} if evaluating else {}),
     }
 
 

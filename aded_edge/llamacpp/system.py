@@ -13,6 +13,12 @@ from pathlib import Path
 import llama_cpp
 from llama_cpp._logger import llama_log_callback
 
+_GGML = "libggml-"
+"""What the names of ggml's libraries begin with; the kind of device follows."""
+
+_ON_THE_CPU = frozenset(("base", "blas", "cpu"))
+"""Libraries of ggml that bring no device to offload to."""
+
 
 def binding_version() -> str:
     """Version of llama-cpp-python."""
@@ -49,9 +55,11 @@ def library_files() -> list[tuple[str, int, int]]:
     )
 
 
-def build_supports_gpu() -> bool:
-    """Whether llama.cpp was built with a backend that layers can be offloaded to."""
-    return bool(llama_cpp.llama_supports_gpu_offload())
+def built_for() -> list[str]:
+    """The kinds of devices beside the CPU that this build has code for: "cuda", "rpc", "vulkan"."""
+    libraries = {name.split(".")[0] for name, *_ in library_files()}
+    kinds = {name[len(_GGML) :] for name in libraries if name.startswith(_GGML)}
+    return sorted(kinds - _ON_THE_CPU)
 
 
 def cpu_name() -> str:

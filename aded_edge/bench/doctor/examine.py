@@ -18,9 +18,10 @@ import psutil
 
 from aded_edge.decode.cost_curve import CostCurve, measure
 from aded_edge.errors import ModelError
+from aded_edge.llamacpp import devices
 from aded_edge.llamacpp.context import set_threads, why_plain
 from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key, model_name
-from aded_edge.llamacpp.system import build_name, build_supports_gpu, captured_log
+from aded_edge.llamacpp.system import build_name, built_for, captured_log
 from aded_edge.llamacpp.target import LlamaTarget
 from aded_edge.runtime.costs import chain_evaluation
 from aded_edge.runtime.exactness import proof_conditions, prove, proved
@@ -74,7 +75,9 @@ class Findings:
         cores: number of logical cores.
         gpu: kind of the GPU that this machine seems to have, whether or not this build of
             llama.cpp can use it; None for no GPU.
-        gpu_build: whether llama.cpp was built for a GPU.
+        built_for: the kinds of devices that llama.cpp was built for beside the CPU ("vulkan").
+        found: the devices that llama.cpp finds here, as it names them.
+        devices: those of them that evaluated; empty if it was the CPU alone.
         threads, gpu_layers, flash_attn, n_ctx: the settings.
         others: cores that other processes kept busy during the measurements, on average.
         costs: width -> seconds of one evaluation.
@@ -94,7 +97,9 @@ class Findings:
     cpu: str
     cores: int
     gpu: str | None
-    gpu_build: bool
+    built_for: list[str]
+    found: list[str]
+    devices: list[str]
     threads: int
     gpu_layers: int
     flash_attn: bool
@@ -185,6 +190,7 @@ def examine(
                 f"{model} cannot evaluate drafts, so there is nothing to measure: {why}"
             )
         name, conditions = model_name(llama), cost_conditions(llama)
+        evaluating = devices.evaluating(llama)
         target = LlamaTarget(llama)
         evaluate = chain_evaluation(llama, target)
         costs = _costs(evaluate, target.max_nodes + 1)
@@ -202,7 +208,9 @@ def examine(
         cpu=str(conditions["cpu"]),
         cores=cores,
         gpu=visible_gpu(),
-        gpu_build=build_supports_gpu(),
+        built_for=built_for(),
+        found=[*map(str, devices.found())],
+        devices=[*map(str, evaluating)],
         threads=threads,
         gpu_layers=gpu_layers,
         flash_attn=flash_attn,

@@ -61,7 +61,7 @@ def record(
     """
     with closing(Llama(model, store=None, **llama_arguments(**running))) as llama:
         conditions: dict[str, Any] = {
-            **run_conditions(model),
+            **run_conditions(model, running["gpu_layers"]),
             "fingerprint": model_fingerprint(llama),
             "n_vocab": llama.n_vocab(),
             **asdict(settings),
