@@ -191,7 +191,7 @@ def same_but_files(old: str, new: str) -> bool:
 
 if __name__ == "__main__":
     try:
-        install(*map(Path, sys.argv[1:3]), sys.argv[3])
+        install(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
     except (InstallError, OSError) as error:
         say(str(error))
         sys.exit(1)

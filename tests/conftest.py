@@ -14,7 +14,7 @@ import llama_cpp
 import pytest
 
 from aded_edge.assistant.kv_states import KVStates
-from aded_edge.llamacpp import devices
+from aded_edge.llamacpp import offloading
 from aded_edge.models.default import default_model_path
 from aded_edge.store import default_store_path
 from tests.gguf_files import write_tiny
@@ -81,7 +81,7 @@ def settings():
     llama.cpp's default build and in one without llamafile; test_exactness.py holds that. So these
     tests may demand identical answers in both.
     """
-    if GPU_LAYERS and not devices.found():
+    if GPU_LAYERS and not offloading.found():
         pytest.fail("llama.cpp finds no device for ADED_EDGE_TEST_GPU_LAYERS", pytrace=False)
     return {
         "n_ctx": 1024,
@@ -159,7 +159,7 @@ def loader(settings):
         def load(eager=False, **changes):
             llama = stack.enter_context(Llama(**{**settings, "store": None, **changes}))
             if GPU_LAYERS and llama.model_params.n_gpu_layers:
-                assert devices.evaluating(llama), "the CPU evaluates instead of the device"
+                assert offloading.evaluating(llama), "the CPU evaluates instead of the device"
             if eager:
                 llama._loop.budget = FixedBudget(NODES)
             return llama

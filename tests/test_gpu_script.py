@@ -35,7 +35,7 @@ def test_it_builds_for_vulkan_in_an_environment_of_its_own(clone: Path, tools: P
     done = run(clone / "scripts/test-gpu", tools, "-x", **NEEDED)
 
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("installing with CMAKE_ARGS=-DGGML_VULKAN=ON\n")
+    assert "-DGGML_VULKAN=ON\n" in done.stderr
     assert done.stdout == "-m pytest -m gpu tests/llamacpp tests/decode tests/runtime -x\n"
     assert (clone / ".venv-vulkan/bin/python").exists()
     assert not (clone / ".venv").exists()
@@ -46,7 +46,7 @@ def test_it_builds_for_vulkan_in_an_environment_of_its_own(clone: Path, tools: P
 def test_another_kind_of_gpu_and_more_flags_may_be_given(clone: Path, tools: Path) -> None:
     done = run(clone / "scripts/test-gpu", tools, "cuda", CMAKE_ARGS="-DX=1")
 
-    assert done.stderr.startswith("installing with CMAKE_ARGS=-DGGML_CUDA=ON -DX=1\n")
+    assert "-DGGML_CUDA=ON -DX=1\n" in done.stderr
     assert (clone / ".venv-cuda/bin/python").exists()
 
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aded_edge.llamacpp import devices
+from aded_edge.llamacpp import offloading
 from aded_edge.llamacpp.system import binding_version, build_info, cpu_name
 
 
@@ -34,6 +34,6 @@ def run_conditions(model: Path, gpu_layers: int) -> dict[str, Any]:
         "llama_cpp_python": binding_version(),
         "system": build_info().strip(),
         "cpu": cpu_name(),
-        "devices": [*map(str, devices.found())] if gpu_layers != 0 else [],
+        "devices": [*map(str, offloading.found())] if gpu_layers != 0 else [],
         "time": time.strftime("%Y-%m-%d %H:%M:%S"),
     }

@@ -14,7 +14,7 @@ from typing import Any
 
 import llama_cpp
 
-from . import devices
+from . import offloading
 from .system import binding_version, build_info, cpu_name, library_files
 from .weights import weights_identity
 
@@ -65,7 +65,8 @@ def model_name(llama: llama_cpp.Llama) -> str:
 def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
     """Everything that the cost of an evaluation depends on: model, machine, build and settings."""
     context = llama.context_params
-    evaluating = devices.evaluating(llama)
+    evaluating = offloading.evaluating(llama)
+    local = [str(device) for device in evaluating if not device.remote]
     return {
         "model": model_fingerprint(llama),
         "description": llama._model.desc(),
@@ -86,7 +87,7 @@ def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
         "type_v": context.type_v,
         "lora": llama.lora_path,
         # Left out on a CPU, so that curves from before there were devices here stay valid.
-        **({"devices": [str(device) for device in evaluating]} if evaluating else {}),
+        **({"devices": local} if local else {}),
     }
 
 

@@ -55,6 +55,11 @@ def library_files() -> list[tuple[str, int, int]]:
     )
 
 
+def build_supports_gpu() -> bool:
+    """Whether llama.cpp was built with a backend that layers can be offloaded to."""
+    return bool(llama_cpp.llama_supports_gpu_offload())
+
+
 def built_for() -> list[str]:
     """The kinds of devices beside the CPU that this build has code for: "cuda", "rpc", "vulkan"."""
     libraries = {name.split(".")[0] for name, *_ in library_files()}

@@ -12,7 +12,6 @@ from aded_edge.decode.candidates import CANDIDATES
 from aded_edge.decode.loop import Loop
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
 from aded_edge.draft.puct import PUCT_NODES
-from aded_edge.llamacpp import devices
 from aded_edge.llamacpp.context import offloads, why_plain
 from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
 from aded_edge.llamacpp.fork import end_threads_before_forks
@@ -46,7 +45,7 @@ def plain_because(llama: Llama) -> str | None:
 def prepare_for_forks(llama: Llama) -> str | None:
     """Let processes that are forked from now on evaluate; return why they cannot, if so."""
     end_threads_before_forks()
-    return _GPU_FORKED if devices.evaluating(llama) else None
+    return _GPU_FORKED if offloads(llama) else None
 
 
 def open_context(llama: Llama) -> None:

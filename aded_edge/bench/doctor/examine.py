@@ -18,7 +18,7 @@ import psutil
 
 from aded_edge.decode.cost_curve import CostCurve, measure
 from aded_edge.errors import ModelError
-from aded_edge.llamacpp import devices
+from aded_edge.llamacpp import offloading
 from aded_edge.llamacpp.context import set_threads, why_plain
 from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key, model_name
 from aded_edge.llamacpp.system import build_name, built_for, captured_log
@@ -190,7 +190,7 @@ def examine(
                 f"{model} cannot evaluate drafts, so there is nothing to measure: {why}"
             )
         name, conditions = model_name(llama), cost_conditions(llama)
-        evaluating = devices.evaluating(llama)
+        evaluating = offloading.evaluating(llama)
         target = LlamaTarget(llama)
         evaluate = chain_evaluation(llama, target)
         costs = _costs(evaluate, target.max_nodes + 1)
@@ -209,7 +209,7 @@ def examine(
         cores=cores,
         gpu=visible_gpu(),
         built_for=built_for(),
-        found=[*map(str, devices.found())],
+        found=[*map(str, offloading.found())],
         devices=[*map(str, evaluating)],
         threads=threads,
         gpu_layers=gpu_layers,

@@ -137,9 +137,10 @@ def serve(requests: TextIO, replies: TextIO) -> None:
 
     Args:
         requests: the first line is an object with "llama", the arguments of `llama_cpp.Llama`,
-            "answer", those of `create_chat_completion`, and "devices", the path of the file that
-            asks for devices (`aded_edge/llamacpp/devices.py`). The others have "do": "prompt" wants
-            the tokens of a prompt, "answer" wants an answer, after a reset if "fresh" is true.
+            "answer", those of `create_chat_completion`, and "devices", the path of
+            aded_edge/llamacpp/offloading.py, which asks for devices. The others have "do":
+            "prompt" wants the tokens of a prompt, "answer" wants an answer, after a reset if
+            "fresh" is true.
         replies: one line each: the build, then results, or "refused" with the reason.
     """
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from aded_edge.bench.dialogs import Message
 from aded_edge.errors import BenchError
-from aded_edge.llamacpp import devices
+from aded_edge.llamacpp import offloading
 
 from . import baseline
 from .decoders import PLAIN, RunSettings, TimedAnswer, Turn, answer_options, llama_options
@@ -48,8 +48,11 @@ class PlainDecoder:
         self._process = self._start()
         self.history: list[int] = []
         try:
-            started = {"llama": llama_options(settings), "answer": answer_options(settings)}
-            started["devices"] = devices.__file__
+            started = {
+                "llama": llama_options(settings),
+                "answer": answer_options(settings),
+                "devices": offloading.__file__,
+            }
             self.about = {"interpreter": self._python, **self._ask(started)}
         except BaseException:
             self.close()

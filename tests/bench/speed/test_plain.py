@@ -12,7 +12,7 @@ from aded_edge.bench.speed import baseline
 from aded_edge.bench.speed.decoders import RunSettings, Turn, llama_options
 from aded_edge.bench.speed.plain import PlainDecoder
 from aded_edge.errors import BenchError
-from aded_edge.llamacpp import devices
+from aded_edge.llamacpp import offloading
 from tests.bench.speed.fake_server import runs
 
 needs_scripts = pytest.mark.skipif(
@@ -91,7 +91,7 @@ def test_what_is_printed_does_not_disturb_the_replies(small):
         f"runpy.run_path({baseline.__file__!r}, run_name='__main__')"
     )
     settings = json.dumps(
-        {"llama": llama_options(small), "answer": {}, "devices": devices.__file__}
+        {"llama": llama_options(small), "answer": {}, "devices": offloading.__file__}
     )
     done = subprocess.run(
         [sys.executable, "-c", noisy], input=settings + "\n", capture_output=True, text=True

@@ -7,7 +7,7 @@ import llama_cpp
 import pytest
 
 from aded_edge.bench.doctor.probe import weight_buffers
-from aded_edge.llamacpp import devices, system
+from aded_edge.llamacpp import offloading, system
 from aded_edge.llamacpp.fingerprint import cost_conditions
 from tests.conftest import GPU_LAYERS
 
@@ -20,9 +20,9 @@ def llama(tiny_settings):
 
 
 def test_a_model_is_evaluated_by_the_devices_that_hold_its_layers(llama):
-    evaluating = devices.evaluating(llama)
+    evaluating = offloading.evaluating(llama)
     assert bool(evaluating) == bool(GPU_LAYERS)
-    assert set(evaluating) <= set(devices.found())
+    assert set(evaluating) <= set(offloading.found())
     conditions = cost_conditions(llama)
     assert conditions.get("devices", []) == [*map(str, evaluating)]
     assert bool(conditions["n_gpu_layers"]) == bool(GPU_LAYERS)
@@ -31,14 +31,14 @@ def test_a_model_is_evaluated_by_the_devices_that_hold_its_layers(llama):
 def test_weights_and_kv_cache_lie_where_it_says(load_tiny):
     with system.captured_log() as lines:
         llama = load_tiny(drafting="off", n_ctx=64, verbose=True)
-    names = [device.name for device in devices.evaluating(llama)] or ["CPU"]
+    names = [device.name for device in offloading.evaluating(llama)] or ["CPU"]
     assert any(buffer.startswith(name) for buffer in weight_buffers(lines) for name in names)
     assert any(f"{name} KV buffer" in line for line in lines for name in names)
 
 
 def test_without_layers_the_cpu_evaluates(load_tiny):
     llama = load_tiny(drafting="off", n_ctx=64, n_gpu_layers=0)
-    assert devices.evaluating(llama) == []
+    assert offloading.evaluating(llama) == []
     assert "devices" not in cost_conditions(llama)
 
 
@@ -46,11 +46,11 @@ def test_without_layers_the_cpu_evaluates(load_tiny):
 def test_layers_for_a_device_that_is_not_there_change_nothing(load_tiny, monkeypatch):
     """A build for GPUs supports offloading, and finds no device."""
     monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: True)
-    assert devices.found() == []
+    assert offloading.found() == []
     with load_tiny(drafting="off", n_ctx=64) as llama:
         plain = cost_conditions(llama)
     asked = llama_cpp.Llama(llama.model_path, n_ctx=64, n_gpu_layers=-1, verbose=False)
-    assert devices.evaluating(asked) == []
+    assert offloading.evaluating(asked) == []
     assert cost_conditions(asked)["n_gpu_layers"] == plain["n_gpu_layers"] == 0
     asked.close()
 

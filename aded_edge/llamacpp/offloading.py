@@ -32,6 +32,11 @@ class Device(NamedTuple):
     def __str__(self) -> str:
         return f"{self.name} ({self.description})"
 
+    @property
+    def remote(self) -> bool:
+        """Whether it belongs to another process, behind RPC; its name and address may change."""
+        return self.name.startswith("RPC")
+
 
 def found() -> list[Device]:
     """The devices that layers can be offloaded to in this process; empty if there is only a CPU."""
