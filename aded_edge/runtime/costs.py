@@ -54,6 +54,7 @@ def load_or_measure(
         if known is not None and 1 in known:
             return CostCurve(known, target.max_nodes + 1)
     log.info("measuring the costs of evaluations on this machine (once, at most two seconds) ...")
+    compile_kernels(llama, target)
     began = time.perf_counter()
     evaluate = chain_evaluation(llama, target, MEASURE_SECONDS / 4)
     left = MEASURE_SECONDS - (time.perf_counter() - began)
@@ -63,6 +64,25 @@ def load_or_measure(
     if not curve.disturbed:
         _save(llama, curve.seconds(), persistence)
     return curve
+
+
+def compile_kernels(llama: llama_cpp.Llama, target: LlamaTarget) -> None:
+    """Evaluate one row, and several where that is fast, so that a device compiles its kernels.
+
+    It compiles a kernel when it first needs it, which can take seconds. The first answer would wait
+    for these kernels anyway, so their time is not part of the measurement.
+    """
+    rows = min(_PIECE, target.max_nodes + 1)
+    tokens = np.random.default_rng(0).integers(0, llama.n_vocab(), rows, np.int32)
+    seconds = 0.0
+    for width in (1, 1, rows):
+        if width * seconds > MEASURE_SECONDS:
+            return  # a slow device, which evaluates no row for nothing
+        began = time.perf_counter()
+        chain = np.arange(-1, width - 2, dtype=np.int32)
+        target.evaluate(int(tokens[0]), tokens[1:width], chain)
+        target.settle()
+        seconds = time.perf_counter() - began if seconds else 1e-9  # the first one compiles
 
 
 def measure_all(llama: llama_cpp.Llama) -> dict[int, float]:
