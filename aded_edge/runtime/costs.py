@@ -74,15 +74,16 @@ def compile_kernels(llama: llama_cpp.Llama, target: LlamaTarget) -> None:
     """
     rows = min(_PIECE, target.max_nodes + 1)
     tokens = np.random.default_rng(0).integers(0, llama.n_vocab(), rows, np.int32)
-    seconds = 0.0
-    for width in (1, 1, rows):
-        if width * seconds > MEASURE_SECONDS:
-            return  # a slow device, which evaluates no row for nothing
-        began = time.perf_counter()
-        chain = np.arange(-1, width - 2, dtype=np.int32)
-        target.evaluate(int(tokens[0]), tokens[1:width], chain)
+
+    def evaluate(width: int) -> None:
+        target.evaluate(int(tokens[0]), tokens[1:width], np.arange(-1, width - 2, dtype=np.int32))
         target.settle()
-        seconds = time.perf_counter() - began if seconds else 1e-9  # the first one compiles
+
+    evaluate(1)
+    began = time.perf_counter()
+    evaluate(1)
+    if rows * (time.perf_counter() - began) <= MEASURE_SECONDS:
+        evaluate(rows)
 
 
 def measure_all(llama: llama_cpp.Llama) -> dict[int, float]:

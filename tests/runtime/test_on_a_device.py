@@ -136,7 +136,7 @@ class SlowDevice:
         return call
 
 
-@pytest.mark.parametrize(("row", "new"), [(1e-4, 0.0), (1e-4, 0.4), (0.02, 0.0), (0.5, 3.0)])
+@pytest.mark.parametrize(("row", "new"), [(1e-4, 0), (1e-4, 0.4), (1e-4, 5), (0.02, 0), (0.5, 3)])
 @pytest.mark.parametrize("drafting", ["auto", "paper"])
 def test_the_first_measurement_keeps_its_time(load_tiny, monkeypatch, drafting, row, new):
     device = SlowDevice(row, new)
@@ -146,5 +146,7 @@ def test_the_first_measurement_keeps_its_time(load_tiny, monkeypatch, drafting, 
     monkeypatch.setattr(costs, "MEASURE_SECONDS", 2.0)
     llama = load_tiny(drafting=drafting, n_ctx=512)
     assert device.now <= 2.0 + 3 * device.longest
+    if drafting == "auto":
+        assert llama.costs[1] == pytest.approx(row)  # and not what compiling took
     assert llama.n_tokens == 0
     assert_in_agreement(llama)
