@@ -1,6 +1,6 @@
 """Fill .venv with the packages of requirements.lock: the slow half of `_setup.sh`.
 
-usage: _install.py ROOT RECIPE
+usage: _install.py ROOT VENV RECIPE
 
 Knows pip, and what a killed install leaves behind. Imports only the standard library, because
 nothing else is installed yet. The stamp in .venv holds the recipe of the last finished install and
@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-HEADER = Path(__file__).resolve().with_name("amx_tile_config.h")
+SCRIPTS = Path(__file__).resolve().parent
 HEARTBEAT = 300  # ticks of 0.1 s between two lines about a step where no line can be rewritten
 STAGE = re.compile(r"^\s*((?:Downloading|Installing|Building wheel for) .*|\[ *\d+/\d+\].*)", re.M)
 STOPS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
@@ -111,9 +111,9 @@ def reason(output: str) -> str:
     return f"{error} ({causes[-1]})" if causes else error
 
 
-def install(root: Path, recipe: str) -> None:
-    """Make .venv what the recipe says, whatever state it is in."""
-    lock, venv, stamp = lock_of(root), root / ".venv", root / ".venv/aded-edge.stamp"
+def install(root: Path, venv: Path, recipe: str) -> None:
+    """Make the environment what the recipe says, whatever state it is in."""
+    lock, stamp = lock_of(root), venv / "aded-edge.stamp"
     old, version = stamp.read_text() if stamp.exists() else "", version_line(venv)
     if old == f"{recipe}\n{version}\n":
         return  # another script did it while we waited
@@ -121,7 +121,7 @@ def install(root: Path, recipe: str) -> None:
     if fresh and venv.is_symlink():
         venv.unlink()  # what it leads to is the user's
     if fresh and venv.exists():
-        say("removing the old .venv")
+        say(f"removing the old {venv.name}")
         (venv / "bin/python").unlink(missing_ok=True)  # first: half of a .venv must not be usable
         shutil.rmtree(venv)
     venv.mkdir(exist_ok=True)
@@ -133,24 +133,32 @@ def install(root: Path, recipe: str) -> None:
 
 
 def steps(root: Path, venv: str, fresh: bool, ours: bool) -> Iterator[tuple[str, list[str]]]:
-    """Yield the steps into a `fresh` .venv, or one that was `ours` before, with their commands."""
+    """Yield the steps into a `fresh` venv, or one that was `ours` before, with their commands."""
     if fresh:
         if importlib.util.find_spec("ensurepip") is None:
             raise InstallError(
                 f"{sys.executable} cannot make virtual environments: install the rest of it "
                 f"(Debian, Ubuntu: sudo apt install python3.{sys.version_info.minor}-venv)"
             )
-        yield "making .venv", [sys.executable, "-m", "venv", venv]
+        yield f"making {Path(venv).name}", [sys.executable, "-m", "venv", venv]
     # -I: a PYTHONPATH of the user's must not make pip believe that a package is installed.
     pip = [f"{venv}/bin/python", "-I", "-m", "pip", "--no-input", "--disable-pip-version-check"]
     lock = str(root / "requirements.lock")
     llama = [*own_cache(pip), "install", "-v", "--no-deps", "-c", lock, "llama-cpp-python"]
     llama += [] if ours else ["--force-reinstall"]  # its CMAKE_ARGS are not known
-    os.environ["CXXFLAGS"] = f'-include "{HEADER}" {os.environ.get("CXXFLAGS", "")}'.strip()
+    included = [f'-include "{header}"' for header in headers()]
+    os.environ["CXXFLAGS"] = " ".join([*included, os.environ.get("CXXFLAGS", "")]).strip()
     yield "installing llama-cpp-python (compiling takes 5 min on 2 cores)", [*pip, *llama]
     yield "installing packages", [*pip, "install", "-r", lock]
     edit = ["install", "--no-deps", "--no-build-isolation", "--editable", str(root)]
     yield "installing aded-edge", [*pip, *edit]
+
+
+def headers() -> list[Path]:
+    """Return the headers to include before every C++ file of llama.cpp, by its CMAKE_ARGS."""
+    vulkan = "GGML_VULKAN" in os.environ.get("CMAKE_ARGS", "")
+    names = ["amx_tile_config.h", *(["vulkan_layer_settings.h"] if vulkan else [])]
+    return [SCRIPTS / name for name in names]
 
 
 def own_cache(pip: list[str]) -> list[str]:
@@ -159,8 +167,8 @@ def own_cache(pip: list[str]) -> list[str]:
     pip keeps a compiled wheel by its source only. In the common cache, one with flags would be
     taken for one without them, here and in the user's other projects.
     """
-    flags = os.environ.get("CMAKE_ARGS", "").encode() + HEADER.read_bytes()
-    key = hashlib.sha256(flags).hexdigest()[:12]
+    flags = os.environ.get("CMAKE_ARGS", "").encode()
+    key = hashlib.sha256(flags + b"".join(map(Path.read_bytes, headers()))).hexdigest()[:12]
     done = subprocess.run([*pip, "cache", "dir"], capture_output=True, text=True)
     # Without a path, the user has switched the cache off.
     return ["--cache-dir", f"{done.stdout.strip()}/aded-edge-{key}"] if done.stdout else []
@@ -183,7 +191,7 @@ def same_but_files(old: str, new: str) -> bool:
 
 if __name__ == "__main__":
     try:
-        install(Path(sys.argv[1]), sys.argv[2])
+        install(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
     except (InstallError, OSError) as error:
         say(str(error))
         sys.exit(1)

@@ -1,13 +1,15 @@
 # Sourced by the other scripts: makes sure that .venv has the packages of requirements.lock.
 #
+# A script that needs another environment than .venv sets ADED_EDGE_VENV to its name before.
 # Finds out quickly whether .venv is up to date; if it is not, runs _install.py. Does not know what
 # the package does. Sets ROOT, PYTHON and MODEL. Writes to stderr only: stdout belongs to the
 # program that runs afterwards.
 # shellcheck shell=bash
 
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
-PYTHON=$ROOT/.venv/bin/python
-STAMP=$ROOT/.venv/aded-edge.stamp
+VENV=$ROOT/${ADED_EDGE_VENV:-.venv}
+PYTHON=$VENV/bin/python
+STAMP=$VENV/aded-edge.stamp
 MODEL=$ROOT/models/SmolLM2-135M-Instruct.Q4_1.gguf
 
 die() {
@@ -46,6 +48,9 @@ recipe() {
     echo "cmake $cmake"
     echo "always $ALWAYS"
     echo "header $(cksum <"$ROOT/scripts/amx_tile_config.h")"
+    if [[ $cmake == *GGML_VULKAN* ]]; then
+        echo "header $(cksum <"$ROOT/scripts/vulkan_layer_settings.h")"
+    fi
     echo "files $(cat "$ROOT/requirements.lock" "$ROOT/pyproject.toml" | cksum)"
 }
 
@@ -79,7 +84,7 @@ setup() {
     python=$(find_python)
     need_compiler
     cmake=$(sed -n 's/^cmake given //p' <<<"$recipe")
-    CMAKE_ARGS="$ALWAYS${cmake:+ $cmake}" "$python" -I "$ROOT/scripts/_install.py" "$ROOT" "$recipe"
+    CMAKE_ARGS="$ALWAYS${cmake:+ $cmake}" "$python" -I "$ROOT/scripts/_install.py" "$ROOT" "$VENV" "$recipe"
 }
 
 fetch_default_model() {

@@ -7,6 +7,7 @@ talks nonsense, but each token depends on all tokens before it, and an answer ta
 import contextlib
 import functools
 import itertools
+import os
 import sys
 
 import llama_cpp
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from aded_edge.assistant.kv_states import KVStates
+from aded_edge.llamacpp import offloading
 from aded_edge.models.default import default_model_path
 from aded_edge.store import default_store_path
 from tests.architectures import write_architecture
@@ -28,10 +30,18 @@ NODES = 15
 """Draft nodes that an `eager` model evaluates in every step, whatever they cost."""
 
 
+GPU_LAYERS = int(os.environ.get("ADED_EDGE_TEST_GPU_LAYERS", "0"))
+"""Layers of all models on a GPU, -1 for all; scripts/test-gpu sets it. Tests then fail where no
+device evaluates."""
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "model_path" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "model_path" in fixtures:
             item.add_marker("model")
+        if "tiny_settings" in fixtures and not item.get_closest_marker("cpu"):
+            item.add_marker("gpu")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -90,10 +100,13 @@ def settings():
     llama.cpp's default build and in one without llamafile; test_exactness.py holds that. So these
     tests may demand identical answers in both.
     """
+    if GPU_LAYERS and not offloading.found():
+        pytest.fail("llama.cpp finds no device for ADED_EDGE_TEST_GPU_LAYERS", pytrace=False)
     return {
         "n_ctx": 1024,
         "n_threads": 1,
         "n_threads_batch": 1,
+        "n_gpu_layers": GPU_LAYERS,
         "flash_attn": True,
         "verbose": False,
     }
@@ -164,6 +177,8 @@ def loader(settings):
 
         def load(eager=False, **changes):
             llama = stack.enter_context(Llama(**{**settings, "store": None, **changes}))
+            if GPU_LAYERS and llama.model_params.n_gpu_layers:
+                assert offloading.evaluating(llama), "the CPU evaluates instead of the device"
             if eager:
                 llama._loop.budget = FixedBudget(NODES)
             return llama

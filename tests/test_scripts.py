@@ -7,7 +7,6 @@ import fcntl
 import importlib.util
 import os
 import re
-import shutil
 import signal
 import stat
 import subprocess
@@ -20,66 +19,20 @@ from types import ModuleType
 import pytest
 
 from aded_edge.models.default import DEFAULT_MODEL
+from tests.clones import ROOT, copy_scripts, install_by_stand_in, put, put_python, run, tools_in
 
-ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ["chat", "test", "check", "bench", "fetch_model.py"]
+COMMANDS = ["chat", "test", "test-gpu", "check", "bench", "fetch_model.py"]
 BASH = [ROOT / ".ci/run", *(ROOT / "scripts" / name for name in ["_setup.sh", *COMMANDS[:-1]])]
-TOOLS = ["bash", "cat", "cksum", "dirname", "env", "grep", "readlink", "sed"]
-
-# Replaces _install.py: says that it ran, and makes a Python that prints its arguments.
-INSTALLER = """
-import os, sys
-from pathlib import Path
-
-root, recipe = Path(sys.argv[1]), sys.argv[2]
-print("installing with CMAKE_ARGS=" + os.environ["CMAKE_ARGS"], file=sys.stderr)
-python = root / ".venv/bin/python"
-python.parent.mkdir(parents=True, exist_ok=True)
-python.write_text(f'#!/bin/sh\\n[ "$1" = -ISc ] && exec "{sys.executable}" "$@"\\necho "$@"\\n')
-python.chmod(0o755)
-version = "python %d.%d" % sys.version_info[:2]
-(root / ".venv/aded-edge.stamp").write_text(f"{recipe}\\n{version}\\n")
-"""
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The part of the repository that the scripts need, in a folder with a space."""
-    root = tmp_path / "my clone"
-    for name in (".ci", "scripts"):
-        shutil.copytree(ROOT / name, root / name)
-    for name in ("pyproject.toml", "requirements.lock"):
-        shutil.copy(ROOT / name, root / name)
-    return root
+    return copy_scripts(tmp_path / "my clone")
 
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Path:
-    """A folder for PATH that has no Python and no compiler."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name in TOOLS:
-        found = shutil.which(name)
-        assert found is not None
-        (folder / name).symlink_to(found)
-    return folder
-
-
-def put(path: Path, script: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-
-
-def put_python(path: Path) -> None:
-    put(path, f'exec "{sys.executable}" "$@"')
-
-
-def run(script: Path, path: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    # From another folder and with an empty environment: a script must need neither.
-    return subprocess.run(
-        [script, *args], env={"PATH": str(path), **env}, cwd="/", capture_output=True, text=True
-    )
+    return tools_in(tmp_path / "bin")
 
 
 @pytest.mark.parametrize("script", BASH, ids=lambda path: path.name)
@@ -141,11 +94,7 @@ def test_no_compiler_is_one_line_with_a_remedy(clone: Path, tools: Path) -> None
 
 @pytest.fixture
 def ready(clone: Path, tools: Path) -> Path:
-    """A clone with a stand-in for the installer, and with Python and a compiler on PATH."""
-    (clone / "scripts/_install.py").write_text(INSTALLER)
-    for name in ("cc", "c++"):
-        put(tools / name, "exit 0")
-    put_python(tools / "python3")
+    install_by_stand_in(clone, tools)
     return clone
 
 

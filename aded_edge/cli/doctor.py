@@ -123,8 +123,6 @@ def _grid(rows: list[tuple[str, str]]) -> Table:
 def _about(f: Findings) -> list[tuple[str, str]]:
     cpu = f.features.get("CPU", [])
     shown = [name for name in cpu if "AVX2" not in cpu or name not in _IMPLIED]
-    backends = [name for name in f.features if name != "CPU"]
-    gpu = ", ".join(backends) if f.gpu_layers and f.gpu_build else "not used"
     workers = ", ".join(f.conditions.get("rpc_servers", ()))
     return [
         (
@@ -134,7 +132,7 @@ def _about(f: Findings) -> list[tuple[str, str]]:
         ),
         ("build", f.build),
         ("cpu", f"{f.cpu}: {', '.join(shown)}"),
-        ("gpu", gpu if f.gpu_build else "not used: this llama.cpp was built without GPU support"),
+        ("gpu", _gpu(f)),
         *([("workers", workers)] if workers else []),
         (
             "runs with",
@@ -142,6 +140,17 @@ def _about(f: Findings) -> list[tuple[str, str]]:
             f"{'on' if f.flash_attn else 'off'}; others used {f.others:.1f} of {f.cores} cores",
         ),
     ]
+
+
+def _gpu(f: Findings) -> str:
+    if f.devices:
+        return ", ".join(f.devices)
+    if f.found:
+        return f"not used: no layers were put on {', '.join(f.found)}"
+    if f.built_for:
+        kinds = ", ".join(f.built_for)
+        return f"not used: this llama.cpp was built for {kinds}, and finds no device"
+    return "not used: this llama.cpp was built without GPU support"
 
 
 def _curve(f: Findings, ascii_only: bool) -> Table:

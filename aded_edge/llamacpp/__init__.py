@@ -4,13 +4,14 @@ Knows llama.cpp: how a context is opened, how trees and several texts are evalua
 the KV cache and its files, the chat template, and what identifies a model and its costs. Does not
 know where drafts come from, which token is chosen, SQL, or conversations.
 
-`state` (KV cache to file and back) and `system` (what the build and the machine are) are used as
-modules; everything else that other rooms may use is named here.
+`state` (KV cache to file and back), `system` (what the build and the machine are) and `offloading`
+(which devices evaluate) are used as modules; everything else that other rooms may use is named
+here.
 """
 
 from __future__ import annotations
 
-from . import state, system
+from . import offloading, state, system
 from .context import ends_answer, is_recurrent, last_logits, set_threads, why_plain
 from .fingerprint import cost_conditions, cost_key, model_fingerprint, model_name
 from .fork import end_threads_before_forks
@@ -34,6 +35,7 @@ __all__ = [
     "last_logits",
     "model_fingerprint",
     "model_name",
+    "offloading",
     "open_target",
     "open_tree_context",
     "set_threads",

@@ -39,12 +39,6 @@ def _ggml() -> Any:
     return library
 
 
-def has_gpu() -> bool:
-    """Whether there is a GPU that this build can use. Workers do not count."""
-    ggml = _ggml()
-    return any(ggml.ggml_backend_dev_by_type(kind) for kind in (_GPU, _INTEGRATED))
-
-
 def beside_cpu() -> bool:
     """Whether llama.cpp found a device beside the CPU and its accelerators.
 

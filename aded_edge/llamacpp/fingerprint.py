@@ -14,8 +14,9 @@ from typing import Any
 
 import llama_cpp
 
+from . import offloading
 from .rpc import workers_of
-from .system import binding_version, build_info, build_supports_gpu, cpu_name, library_files
+from .system import binding_version, build_info, cpu_name, library_files
 from .weights import weights_identity
 
 _IDENTITY = (
@@ -71,6 +72,8 @@ def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
     context, workers = llama.context_params, workers_of(llama)
     # No entry without workers, so that what was stored before there were any still counts.
     remote = {} if workers is None else {"rpc_servers": workers.servers}
+    evaluating = offloading.evaluating(llama)
+    local = [str(device) for device in evaluating if not device.remote]
     return {
         **remote,
         "model": model_fingerprint(llama),
@@ -82,8 +85,8 @@ def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
         "llama_cpp_python": binding_version(),
         "n_threads": context.n_threads,
         "n_threads_batch": context.n_threads_batch,
-        # Where there is nothing to offload to, this number is ignored, whatever it is.
-        "n_gpu_layers": llama.model_params.n_gpu_layers if remote or build_supports_gpu() else 0,
+        # Without a device this number is ignored, whatever it is and whatever the build is for.
+        "n_gpu_layers": llama.model_params.n_gpu_layers if evaluating else 0,
         "split_mode": llama.model_params.split_mode,
         "offload_kqv": context.offload_kqv,
         "flash_attn": context.flash_attn_type,
@@ -94,6 +97,8 @@ def cost_conditions(llama: llama_cpp.Llama) -> dict[str, Any]:
         # Copies of a recurrent state are written in every step. 0 in most models, and left out
         # there, so that their costs need not be measured again.
         **({"n_rs_seq": context.n_rs_seq} if context.n_rs_seq else {}),
+        # Left out on a CPU, so that curves from before there were devices here stay valid.
+        **({"devices": local} if local else {}),
     }
 
 

@@ -13,7 +13,11 @@ from pathlib import Path
 import llama_cpp
 from llama_cpp._logger import llama_log_callback
 
-from .devices import has_gpu
+_GGML = "libggml-"
+"""What the names of ggml's libraries begin with; the kind of device follows."""
+
+_NO_GPU = frozenset(("base", "blas", "cpu", "rpc"))
+"""Libraries of ggml that bring no GPU."""
 
 
 def binding_version() -> str:
@@ -51,12 +55,11 @@ def library_files() -> list[tuple[str, int, int]]:
     )
 
 
-def build_supports_gpu() -> bool:
-    """Whether llama.cpp has a backend that finds a GPU here.
-
-    llama.cpp's own answer is yes for every build with RPC, also without a worker.
-    """
-    return has_gpu()
+def built_for() -> list[str]:
+    """The kinds of GPUs that this build has code for: "cuda", "metal", "vulkan"."""
+    libraries = {name.split(".")[0] for name, *_ in library_files()}
+    kinds = {name[len(_GGML) :] for name in libraries if name.startswith(_GGML)}
+    return sorted(kinds - _NO_GPU)
 
 
 def cpu_name() -> str:

@@ -29,6 +29,7 @@ from aded_edge.decode.measuring import (
     measure_trees,
 )
 from aded_edge.draft.tree import ROOT
+from aded_edge.llamacpp import offloading
 from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key
 from aded_edge.llamacpp.recurrent import open_target
 from aded_edge.llamacpp.target import MAX_WIDTH, LlamaTarget
@@ -91,6 +92,9 @@ def load_or_measure(
         curve.switch = _switch(curve, changes)
         return curve
     log.info("measuring the costs of evaluations on this machine (once, at most two seconds) ...")
+    if offloading.evaluating(llama):
+        compile_kernels(llama, target)
+        began = time.perf_counter()
     evaluate = chain_evaluation(llama, target, MEASURE_SECONDS / 4)
     if known is not None:
         curve = CostCurve(known, most)
@@ -172,6 +176,26 @@ def _believable(kept: dict[int, float]) -> dict[int, float]:
     bounds probes and drafts soon correct a cost.
     """
     return {w: min(max(cost, kept[1]), 2 * w * kept[1]) for w, cost in kept.items()}
+
+
+def compile_kernels(llama: llama_cpp.Llama, target: LlamaTarget) -> None:
+    """Evaluate one row, and several where that is fast, so that a device compiles its kernels.
+
+    It compiles a kernel when it first needs it, which can take seconds. The first answer would wait
+    for these kernels anyway, so their time is not part of the measurement.
+    """
+    rows = min(_PIECE, target.max_nodes + 1)
+    tokens = np.random.default_rng(0).integers(0, llama.n_vocab(), rows, np.int32)
+
+    def evaluate(width: int) -> None:
+        target.evaluate(int(tokens[0]), tokens[1:width], np.arange(-1, width - 2, dtype=np.int32))
+        target.settle()
+
+    evaluate(1)
+    began = time.perf_counter()
+    evaluate(1)
+    if rows * (time.perf_counter() - began) <= MEASURE_SECONDS:
+        evaluate(rows)
 
 
 def measure_all(llama: llama_cpp.Llama) -> dict[int, float]:

@@ -13,9 +13,9 @@ import psutil
 from jinja2 import TemplateError
 
 from aded_edge.errors import ConfigError, ModelError
+from aded_edge.llamacpp import offloading
 from aded_edge.llamacpp.memory import kv_tokens_and_bytes, metadata_of
 from aded_edge.llamacpp.rpc import Workers
-from aded_edge.llamacpp.system import build_supports_gpu
 
 from .options import MOST_CTX
 
@@ -123,7 +123,7 @@ def _check_memory(model_path: str, arguments: dict[str, Any]) -> None:
     # A graphics card has memory of its own, and refuses what is too large. A cache with less than
     # the whole window (swa_full) has another size.
     if arguments.get("swa_full") is False or (
-        build_supports_gpu() and arguments.get("n_gpu_layers", 0) != 0
+        arguments.get("n_gpu_layers", 0) != 0 and offloading.found()
     ):
         return
     try:

@@ -32,6 +32,20 @@ def test_the_report_fits_80_columns_in_any_encoding(tmp_path, encoding):
     assert ("#" in text) == (encoding == "ascii")
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "built without GPU support"),
+        ({"built_for": ["rpc", "vulkan"], "gpu_layers": -1}, "rpc, vulkan, and finds no device"),
+        ({"built_for": ["vulkan"], "found": ["Vulkan0 (card)"]}, "no layers were put on Vulkan0"),
+        ({"found": ["Vulkan0 (card)"], "devices": ["Vulkan0 (card)"]}, "gpu Vulkan0 (card)"),
+    ],
+)
+def test_the_report_says_which_device_evaluated(changes, said, capsys):
+    command.show(findings(**changes), Console(width=200, highlight=False, markup=False))
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
 def test_costs_of_a_busy_machine_are_not_kept(tmp_path):
     path = tmp_path / "store.db"
     assert "busy" in command._keep(findings(others=3.0), path)

@@ -16,17 +16,18 @@ def ints(*values):
     return np.asarray(values, np.int32)
 
 
-@pytest.fixture(scope="module")
-def llama(model_path):
-    with Llama(
-        str(model_path),
-        n_ctx=256,
-        n_threads=2,
-        n_threads_batch=2,
-        verbose=False,
-        store=None,
-        drafting="paper",
-    ) as llama:
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("model_path", marks=pytest.mark.model),
+        pytest.param("tiny_settings", marks=pytest.mark.gpu),
+    ],
+)
+def llama(request):
+    given = request.getfixturevalue(request.param)
+    settings = given if isinstance(given, dict) else {"model_path": str(given), "verbose": False}
+    changes = {"n_ctx": 256, "n_threads": 2, "n_threads_batch": 2}
+    with Llama(**{**settings, **changes}, store=None, drafting="paper") as llama:
         yield llama
 
 

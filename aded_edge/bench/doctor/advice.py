@@ -164,10 +164,15 @@ def _quantisation(f: Findings) -> str | None:
 
 
 def _gpu(f: Findings) -> str | None:
-    if f.gpu is None or (f.gpu_build and f.gpu_layers != 0):
+    if f.gpu is None or f.devices:
         return None
-    if f.gpu_build:
+    if f.found:
         return "This machine has a GPU, but the model ran on the CPU: try --gpu-layers -1."
+    if f.gpu.lower() in f.built_for:
+        return (
+            f"This machine has a GPU, but this llama.cpp, which was built for {f.gpu}, finds no "
+            "device: see whether the GPU's driver is loaded and new enough (nvidia-smi)."
+        )
     return (
         f"This machine has a GPU, but this llama.cpp was built without support for it: "
         f'CMAKE_ARGS="-DGGML_{f.gpu.upper()}=on" scripts/chat builds it anew.'

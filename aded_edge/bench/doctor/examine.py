@@ -19,10 +19,11 @@ import psutil
 from aded_edge.decode.cost_curve import CostCurve
 from aded_edge.decode.measuring import measure
 from aded_edge.errors import ModelError
+from aded_edge.llamacpp import offloading
 from aded_edge.llamacpp.context import set_threads
 from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key, model_name
 from aded_edge.llamacpp.recurrent import open_target
-from aded_edge.llamacpp.system import build_name, build_supports_gpu, captured_log
+from aded_edge.llamacpp.system import build_name, built_for, captured_log
 from aded_edge.runtime.costs import chain_evaluation
 from aded_edge.runtime.exactness import proof_conditions, prove, proved
 from aded_edge.runtime.llama import Llama
@@ -75,7 +76,9 @@ class Findings:
         cores: number of logical cores.
         gpu: kind of the GPU that this machine seems to have, whether or not this build of
             llama.cpp can use it; None for no GPU.
-        gpu_build: whether llama.cpp was built for a GPU.
+        built_for: the kinds of devices that llama.cpp was built for beside the CPU ("vulkan").
+        found: the devices that llama.cpp finds here, as it names them.
+        devices: those of them that evaluated; empty if it was the CPU alone.
         threads, gpu_layers, flash_attn, n_ctx: the settings.
         others: cores that other processes kept busy during the measurements, on average.
         costs: width -> seconds of one evaluation.
@@ -95,7 +98,9 @@ class Findings:
     cpu: str
     cores: int
     gpu: str | None
-    gpu_build: bool
+    built_for: list[str]
+    found: list[str]
+    devices: list[str]
     threads: int
     gpu_layers: int
     flash_attn: bool
@@ -188,6 +193,7 @@ def examine(
                 f"{model} cannot evaluate drafts, so there is nothing to measure: {why}"
             )
         name, conditions = model_name(llama), cost_conditions(llama)
+        evaluating = offloading.evaluating(llama)
         target = open_target(llama)
         evaluate = chain_evaluation(llama, target)
         costs = _costs(evaluate, target.max_nodes + 1)
@@ -205,7 +211,9 @@ def examine(
         cpu=str(conditions["cpu"]),
         cores=cores,
         gpu=visible_gpu(),
-        gpu_build=build_supports_gpu(),
+        built_for=built_for(),
+        found=[*map(str, offloading.found())],
+        devices=[*map(str, evaluating)],
         threads=threads,
         gpu_layers=gpu_layers,
         flash_attn=settings["flash_attn"],

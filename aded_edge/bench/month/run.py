@@ -125,7 +125,7 @@ def run(
                 }
                 rows += _hold(session, assistants, progress)
     return {
-        "conditions": run_conditions(model),
+        "conditions": run_conditions(model, gpu_layers=0),
         "settings": asdict(settings),
         "rows": [asdict(row) for row in rows],
     }

@@ -62,7 +62,7 @@ def record(
     arguments = llama_arguments(**running)
     with closing(Llama(model, store=None, **arguments)) as llama:
         conditions: dict[str, Any] = {
-            **run_conditions(model),
+            **run_conditions(model, running["gpu_layers"]),
             "fingerprint": model_fingerprint(llama),
             "n_vocab": llama.n_vocab(),
             **asdict(settings),

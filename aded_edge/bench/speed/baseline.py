@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import sys
 import time
@@ -124,13 +125,22 @@ def history(llama: llama_cpp.Llama) -> list[int]:
     return [int(token) for token in llama.input_ids[: llama.n_tokens]]
 
 
+def _devices(llama: llama_cpp.Llama, code: str) -> list[str] | None:
+    try:
+        return [*map(str, runpy.run_path(code)["evaluating"](llama))]
+    except AttributeError:  # another version of llama.cpp, which cannot be asked
+        return None
+
+
 def serve(requests: TextIO, replies: TextIO) -> None:
     """Load the model and answer requests until there are no more.
 
     Args:
         requests: the first line is an object with "llama", the arguments of `llama_cpp.Llama`,
-            and "answer", those of `create_chat_completion`. The others have "do": "prompt" wants
-            the tokens of a prompt, "answer" wants an answer, after a reset if "fresh" is true.
+            "answer", those of `create_chat_completion`, and "devices", the path of
+            aded_edge/llamacpp/offloading.py, which asks for devices. The others have "do":
+            "prompt" wants the tokens of a prompt, "answer" wants an answer, after a reset if
+            "fresh" is true.
         replies: one line each: the build, then results, or "refused" with the reason.
     """
 
@@ -146,6 +156,7 @@ def serve(requests: TextIO, replies: TextIO) -> None:
         "python": sys.version.split()[0],
         "system": llama_cpp.llama_print_system_info().decode("utf-8", "replace").strip(),
         "description": llama._model.desc(),
+        "devices": _devices(llama, settings["devices"]),
     }
     reply(about)
     for line in requests:

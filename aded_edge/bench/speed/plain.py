@@ -17,6 +17,7 @@ from typing import Any
 
 from aded_edge.bench.dialogs import Message
 from aded_edge.errors import BenchError
+from aded_edge.llamacpp import offloading
 
 from . import baseline
 from .decoders import PLAIN, RunSettings, TimedAnswer, Turn, answer_options, llama_options
@@ -34,7 +35,7 @@ class PlainDecoder:
 
     Attributes:
         about: the interpreter, the version of llama-cpp-python, llama.cpp's system info, Python's
-            version and a description of the model.
+            version, a description of the model and the devices that evaluate it.
         history: the tokens whose KV cache the process holds after its last answer.
 
     Raises:
@@ -47,7 +48,11 @@ class PlainDecoder:
         self._process = self._start()
         self.history: list[int] = []
         try:
-            started = {"llama": llama_options(settings), "answer": answer_options(settings)}
+            started = {
+                "llama": llama_options(settings),
+                "answer": answer_options(settings),
+                "devices": offloading.__file__,
+            }
             self.about = {"interpreter": self._python, **self._ask(started)}
         except BaseException:
             self.close()

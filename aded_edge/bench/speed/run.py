@@ -93,7 +93,7 @@ def taking_part(settings: RunSettings, place: int) -> tuple[str, ...]:
 def _empty_result(settings: RunSettings, dialogs: int) -> dict[str, Any]:
     return {
         "settings": asdict(settings),
-        "conditions": run_conditions(Path(settings.model)),
+        "conditions": run_conditions(Path(settings.model), settings.gpu_layers),
         "dialogs": dialogs,
         "turns_left_out": 0,
         "finished": False,

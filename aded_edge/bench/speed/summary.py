@@ -115,10 +115,10 @@ def describe_conditions(result: dict[str, Any]) -> str:
         f"{settings['threads']} threads of {where['cpu'] or where['machine']}",
         f"n_ctx {settings['n_ctx']}",
         f"flash attention {'on' if settings['flash_attn'] else 'off'}",
-        f"{settings['gpu_layers']} GPU layers",
+        f"{settings['gpu_layers']} GPU layers" + _on(where),
         build_name(where["llama_cpp_python"], where["system"]),
         f"baseline {baseline['interpreter']} with "
-        f"{build_name(baseline['llama_cpp_python'], baseline['system'])}",
+        f"{build_name(baseline['llama_cpp_python'], baseline['system'])}{_on(baseline)}",
     ]
     if settings["runs"] > 1:
         parts.append(f"medians of {settings['runs']} runs")
@@ -130,6 +130,13 @@ def describe_conditions(result: dict[str, Any]) -> str:
     if not result["finished"]:
         parts.append("cut short")
     return ", ".join(parts)
+
+
+def _on(where: dict[str, Any]) -> str:
+    devices = where.get("devices")  # an older result has none, nor an older baseline
+    if devices is None:
+        return ""
+    return f" on {', '.join(devices)}" if devices else " (the CPU evaluates)"
 
 
 def _one_run(settings: RunSettings, answers: Sequence[RunAnswer]) -> list[dict[str, Any]]:

@@ -58,6 +58,7 @@ def test_threads_are_compared_round_against_round():
 
 def test_where_all_is_well_nothing_is_advised():
     assert advice(findings(costs={1: 1.0, 2: 1.9})) == []
+    assert advice(findings(gpu="CUDA", devices=["CUDA0 (a card)"])) == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,9 @@ def test_where_all_is_well_nothing_is_advised():
         ({"times": {4: {1: [1.0, 1.5, 1.6], 8: [2.0] * 3}}}, "1.50 times the fastest"),
         ({"buffers": {"CPU_Mapped": 100.0}, "costs": {1: 1.0, 2: 1.9}}, "requantise.py"),
         ({"gpu": "CUDA"}, "-DGGML_CUDA=on"),
-        ({"gpu": "CUDA", "gpu_build": True}, "--gpu-layers -1"),
+        ({"gpu": "CUDA", "built_for": ["rpc"], "gpu_layers": -1}, "-DGGML_CUDA=on"),
+        ({"gpu": "CUDA", "built_for": ["cuda"], "gpu_layers": -1}, "finds no device"),
+        ({"gpu": "CUDA", "built_for": ["cuda"], "found": ["CUDA0 (a card)"]}, "--gpu-layers -1"),
         (
             {"times": {2: {1: [0.5] * 3, 8: [2.0] * 3}, 4: {1: [1.0] * 3, 8: [2.0] * 3}}},
             "n_threads=2, n_threads_batch=4",

@@ -12,6 +12,7 @@ from aded_edge.bench.speed import baseline
 from aded_edge.bench.speed.decoders import RunSettings, Turn, llama_options
 from aded_edge.bench.speed.plain import PlainDecoder
 from aded_edge.errors import BenchError
+from aded_edge.llamacpp import offloading
 from tests.bench.speed.fake_server import runs
 
 needs_scripts = pytest.mark.skipif(
@@ -56,6 +57,7 @@ def test_it_answers_as_llama_cpp_does_here(small, plain, start):
     assert len(decoder.history) == len(prompt) + 11  # the last token is not evaluated
     assert decoder.about["interpreter"] == sys.executable
     assert "CPU" in decoder.about["system"]
+    assert decoder.about["devices"] == []
 
     longer = [
         *MESSAGES,
@@ -88,7 +90,9 @@ def test_what_is_printed_does_not_disturb_the_replies(small):
         "llama_cpp.Llama = noisy\n"
         f"runpy.run_path({baseline.__file__!r}, run_name='__main__')"
     )
-    settings = json.dumps({"llama": llama_options(small), "answer": {}})
+    settings = json.dumps(
+        {"llama": llama_options(small), "answer": {}, "devices": offloading.__file__}
+    )
     done = subprocess.run(
         [sys.executable, "-c", noisy], input=settings + "\n", capture_output=True, text=True
     )
