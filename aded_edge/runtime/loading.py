@@ -16,6 +16,8 @@ from aded_edge.errors import ConfigError, ModelError
 from aded_edge.llamacpp.memory import kv_tokens_and_bytes, metadata_of
 from aded_edge.llamacpp.system import build_supports_gpu
 
+from .first_load import check_first_load
+
 _MAGIC = b"GGUF"
 """The first bytes of every GGUF file."""
 
@@ -53,6 +55,7 @@ def load(constructor: Callable[..., None], model_path: str, arguments: dict[str,
     """
     _check_numbers(arguments)
     _check_file(Path(model_path), model_path)
+    check_first_load(model_path, arguments)
     _check_memory(model_path, arguments)
     try:
         constructor(model_path, **arguments)
@@ -122,7 +125,8 @@ def _check_file(path: Path, named: str) -> None:
             f"Model path does not exist: {named}; check the spelling, or download the model first"
         )
     if not path.is_file():
-        raise ModelError(f"{named} is a folder; give the path of a .gguf file")
+        kind = "a folder" if path.is_dir() else "no file"
+        raise ModelError(f"{named} is {kind}; give the path of a .gguf file")
     try:
         with path.open("rb") as file:
             magic = file.read(len(_MAGIC))
