@@ -15,6 +15,7 @@ import pytest
 from aded_edge.assistant.kv_states import KVStates
 from aded_edge.models.default import default_model_path
 from aded_edge.store import default_store_path
+from tests.architectures import write_architecture
 from tests.gguf_files import write_tiny
 
 MODEL = default_model_path()  # before a fixture sets another data folder
@@ -61,6 +62,20 @@ def tiny_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "tiny.gguf"
     write_tiny(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def architecture_path(tmp_path_factory):
+    """kind -> the file of a tiny model of this architecture (a key of ARCHITECTURES)."""
+    folder = tmp_path_factory.mktemp("architectures")
+
+    @functools.cache
+    def written(kind):
+        path = folder / f"{kind}.gguf"
+        write_architecture(path, kind)
+        return path
+
+    return written
 
 
 @pytest.fixture(scope="session")
