@@ -87,6 +87,8 @@ def _try(llama_cpp: Any, arguments: dict[str, Any]) -> str | None:
     llama = llama_cpp.Llama(**arguments)
     tokens = llama.tokenize(TEXT.encode(), special=True)
     llama.detokenize(tokens)
+    if arguments.get("vocab_only"):
+        return None
     tokens = tokens[: min(llama.n_batch, _EVALUATED)] or [0]
     if llama_cpp.llama_model_has_encoder(llama.model):
         llama._batch.set_batch(batch=tokens, n_past=0, logits_all=True)

@@ -41,7 +41,7 @@ _SMALL = {"n_ctx": 64, "n_batch": 64, "n_ubatch": 64, "n_threads": 4, "n_threads
 _NOT_TRIED = frozenset(
     {
         "chat_handler", "draft_model", "lora_base", "lora_path", "n_gpu_layers", "seed",
-        "tensor_split", "tokenizer", "use_mlock", "use_mmap", "verbose", "vocab_only",
+        "tensor_split", "tokenizer", "use_mlock", "use_mmap", "verbose",
     }
 )  # fmt: skip
 """Arguments of `Llama` that a file is tried without."""

@@ -26,12 +26,14 @@ from aded_edge.decode.budget import CostBudget
 from aded_edge.decode.cost_curve import CostCurve
 from aded_edge.decode.loop import Loop
 from aded_edge.decode.stats import Stats
-from aded_edge.errors import EvaluationError
+from aded_edge.errors import EvaluationError, ModelError
 from aded_edge.llamacpp import state
 from aded_edge.llamacpp.fingerprint import weights
 from aded_edge.llamacpp.literal import LiteralLlama
+from aded_edge.llamacpp.purpose import sized_embeddings, why_no_answer, widen
 from aded_edge.llamacpp.sampler import without_cycles
 from aded_edge.llamacpp.target import LAST_ROW, LlamaTarget
+from aded_edge.llamacpp.window import holds_window
 from aded_edge.store import default_store_path
 
 from .access import Access, alone, reading
@@ -51,7 +53,7 @@ from .options import (
     with_default_threads,
 )
 from .persistence import Persistence
-from .prefill import restore
+from .prefill import UNKNOWN, restore
 from .warm_up import WarmUp
 
 _ARGUMENTS = frozenset(inspect.signature(llama_cpp.Llama.__init__).parameters) - {"self", "kwargs"}
@@ -104,6 +106,7 @@ class Llama(LiteralLlama):
         self._persistence: Persistence | None = None
         self._target: LlamaTarget | None = None
         self._loop: Loop | None = None
+        self._encoded: list[int] = []  # the prompt that an encoder read last
         self.drafting = check_drafting(drafting, exact, kwargs.get("draft_model"))
         self.exact = exact
         self.store = check_store(store, default_store_path())
@@ -113,6 +116,7 @@ class Llama(LiteralLlama):
         warm_up = WarmUp() if drafting != "off" else None
         load(super().__init__, os.fspath(model_path), with_default_threads(kwargs))
         weights(self)  # the file as it is now: it may be replaced later
+        widen(self)
         self._plain_because = plain_because(self)
         # llama.cpp rounds its context up, but the history has only as many places as asked for.
         self._n_ctx = min(self._n_ctx, len(self.input_ids))
@@ -194,14 +198,14 @@ class Llama(LiteralLlama):
     # The inherited methods that use the KV cache must find it settled, because a consumer may call
     # them between two tokens of a stream.
 
-    def _suspended(self) -> tuple[Int32Array, Any]:
+    def _suspended(self) -> tuple[Int32Array, Any, list[int]]:
         """What a stream needs to go on after another one: its history and its sampler."""
         self._settle()
-        return self._input_ids.copy(), self._sampler
+        return self._input_ids.copy(), self._sampler, self._encoded
 
-    def _resume(self, saved: tuple[Int32Array, Any]) -> None:
-        history, self._sampler = saved
-        restore(self, history)
+    def _resume(self, saved: tuple[Int32Array, Any, list[int]]) -> None:
+        history, self._sampler, self._encoded = saved
+        restore(self, history, self._encoded)
 
     def _settle(self) -> None:
         if self._target is not None:
@@ -217,6 +221,11 @@ class Llama(LiteralLlama):
         self._settle()
         if not tokens:
             return
+        if self._ctx.memory is None:
+            raise ModelError(why_no_answer(self))
+        if not holds_window(self, self.n_tokens):
+            tokens = [*self._input_ids.tolist(), *tokens]
+            self.n_tokens = 0
         self._requires_eval = True
         if self._target is not None:
             self._target.evaluated_elsewhere()
@@ -248,6 +257,7 @@ class Llama(LiteralLlama):
         """Clear the history; see `llama_cpp.Llama.reset`."""
         self._settle()
         super().reset()  # type: ignore[no-untyped-call]
+        self.input_ids.fill(UNKNOWN)
         if self._target is not None:
             self._target.truncate(0)
 
@@ -266,7 +276,8 @@ class Llama(LiteralLlama):
     @alone
     def embed(self, *args: Any, **kwargs: Any) -> Any:
         """Embed texts; see `llama_cpp.Llama.embed`."""
-        return super().embed(*args, **kwargs)
+        with sized_embeddings(self):
+            return super().embed(*args, **kwargs)
 
     def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
         """Tokens of a text; see `llama_cpp.Llama.tokenize`. Waits for no evaluation."""

@@ -1,0 +1,176 @@
+"""Damaged and hostile model files: an error of ours, in a process that goes on.
+
+All files are loaded by one child process, so that one that ends it is seen here as an end.
+"""
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from aded_edge import Llama, ModelError
+from aded_edge.runtime import first_load
+from tests.gguf_damage import read
+from tests.gguf_files import write_tiny
+from tests.runtime.helpers import command
+from tests.runtime.hostile import ALLOWED, REFUSED, damaged
+
+CUTS, FLIPS = 20, 50
+
+MOST_BYTES = 1 << 30
+"""Memory that none of the processes may exceed."""
+
+SCRIPT = """
+import resource, time
+import aded_edge.runtime.first_load
+
+aded_edge.runtime.first_load._SECONDS = 4  # of computing; the template without end takes them
+
+def peak():
+    both = [resource.getrusage(who).ru_maxrss for who in
+            (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return 1024 * max(both)
+
+def tried(path):
+    try:
+        with load(path, drafting="off", n_ctx=64) as llama:
+            list(itertools.islice(llama.generate([1, 70, 80], temp=0.0), 3))
+    except AdedError as error:
+        return [type(error).__name__, str(error)]
+    except Exception as error:
+        return ["not ours", repr(error)]
+    return ["", ""]
+"""
+
+
+@pytest.fixture(scope="module")
+def tell(tmp_path_factory):
+    """(script, arguments) -> {name: [error, its text, peak of the memory so far]} as it says."""
+
+    def tell(script, *arguments):
+        child = subprocess.run(
+            command(SCRIPT + script, *arguments),
+            capture_output=True, text=True, timeout=1200, check=False,
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))},
+        )  # fmt: skip
+        said = {name: rest for name, *rest in map(json.loads, child.stdout.splitlines())}
+        assert child.returncode == 0, (list(said)[-1:], child.stderr[-2000:])
+        return said
+
+    return tell
+
+
+EACH_FILE = """
+for name in sorted(os.listdir(sys.argv[1])):
+    print(json.dumps([name, *tried(os.path.join(sys.argv[1], name)), peak()]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tell, tiny_path, tmp_path_factory):
+    """What is said of each damaged copy of the tiny model."""
+    folder, whole = tmp_path_factory.mktemp("hostile"), tiny_path.read_bytes()
+    for name, change in (REFUSED | ALLOWED).items():
+        header, length = read(whole)
+        (folder / name).write_bytes(damaged(header, whole[length:], change))
+    _, length = read(whole)
+    places = random.Random(0).sample(range(4, length), FLIPS)
+    for number, place in enumerate(places):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << number % 8
+        (folder / f"flip {number}").write_bytes(flipped)
+    for number in range(CUTS):
+        cut = len(whole) * number // CUTS if number % 2 else length * number // CUTS
+        (folder / f"cut {number}").write_bytes(whole[:cut])
+    return tell(EACH_FILE, folder)
+
+
+def assert_told(said):
+    error, text, peak = said
+    assert error in ("", ModelError.__name__), text
+    assert "\n" not in text
+    assert peak < MOST_BYTES
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_file_that_no_model_has_is_refused(told, kind):
+    error, text, _ = said = told[kind]
+    assert_told(said)
+    assert error == ModelError.__name__
+    assert kind in text, "the file is named"
+    assert len(text) < 600
+
+
+@pytest.mark.parametrize("kind", ALLOWED)
+def test_an_odd_file_answers_or_is_refused(told, kind):
+    assert_told(told[kind])
+
+
+@pytest.mark.parametrize("number", range(CUTS))
+def test_a_file_that_is_cut_anywhere_is_refused(told, number):
+    assert_told(told[f"cut {number}"])
+    assert told[f"cut {number}"][0]
+
+
+@pytest.mark.parametrize("number", range(FLIPS))
+def test_a_flipped_bit_ends_in_an_answer_or_an_error(told, number):
+    assert_told(told[f"flip {number}"])
+
+
+def test_the_reason_is_llama_cpps_own(told):
+    assert "unknown model architecture: 'fantasy'" in told["unknown architecture"][1]
+    assert "ends the process" in told["heads 0"][1]
+
+
+CHANGING = """
+path, changes = sys.argv[1], json.loads(sys.argv[2])
+for name, place, byte in changes:
+    with open(path, "r+b") as file:
+        file.seek(place)
+        before = file.read(1)
+        file.seek(place)
+        file.write(bytes([before[0] ^ byte]))
+    print(json.dumps([name, *tried(path), peak()]), flush=True)
+    with open(path, "r+b") as file:
+        file.seek(place)
+        file.write(before)
+for name, length in json.loads(sys.argv[3]):
+    os.truncate(path, length)
+    print(json.dumps([name, *tried(path), peak()]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def told_of_a_real_one(tell, model_path, tmp_path_factory):
+    """The same of SmolLM2, whose header has two million bytes, nearly all of them vocabulary."""
+    copy = tmp_path_factory.mktemp("real") / "copy.gguf"
+    shutil.copy(model_path, copy)
+    with copy.open("rb") as file:
+        _, length = read(file.read(8 << 20))
+    dice = random.Random(1)
+    borders = [(4, 2000)] * 20 + [(length - 15_000, length)] * 20 + [(4, length)] * 10
+    flips = [
+        (f"flip {number}", dice.randrange(*where), 1 << dice.randrange(8))
+        for number, where in enumerate(borders)
+    ]
+    size = copy.stat().st_size
+    cuts = [size - 1, *(size * part // 10 for part in range(9, 0, -1))]
+    cuts += [length * part // 10 for part in range(9, -1, -1)]
+    named = [(f"cut {number}", cut) for number, cut in enumerate(cuts)]
+    return tell(CHANGING, copy, json.dumps(flips), json.dumps(named))
+
+
+@pytest.mark.parametrize("number", range(CUTS))
+def test_a_real_file_that_is_cut_anywhere_is_refused(told_of_a_real_one, number):
+    assert_told(told_of_a_real_one[f"cut {number}"])
+    assert told_of_a_real_one[f"cut {number}"][0]
+
+
+@pytest.mark.parametrize("number", range(FLIPS))
+def test_a_flipped_bit_of_a_real_file_ends_in_an_answer_or_an_error(told_of_a_real_one, number):
+    assert_told(told_of_a_real_one[f"flip {number}"])
