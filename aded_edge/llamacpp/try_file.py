@@ -44,7 +44,7 @@ def main() -> None:
     _say(BEGUN)
     callback = _log_to_stdout(llama_cpp)
     try:
-        outcome = {"found": _try(llama_cpp, settings["arguments"])}
+        outcome = {"found": _try(llama_cpp, settings["arguments"], settings["lora_path"])}
     except Exception as error:
         outcome = {"raised": type(error).__name__, "text": str(error)[:1000]}
     _say(json.dumps(outcome))
@@ -81,7 +81,7 @@ def _log_to_stdout(llama_cpp: Any) -> Any:
     return callback
 
 
-def _try(llama_cpp: Any, arguments: dict[str, Any]) -> str | None:
+def _try(llama_cpp: Any, arguments: dict[str, Any], lora_path: str | None) -> str | None:
     """Return what is wrong with the file, None if nothing was found."""
     _without_other_devices(llama_cpp.llama_cpp)
     llama = llama_cpp.Llama(**arguments)
@@ -101,6 +101,12 @@ def _try(llama_cpp: Any, arguments: dict[str, Any]) -> str | None:
         llama._ctx.decode(llama._batch)
         return None
     llama.eval(tokens[:1])
+    if lora_path is not None:
+        adapter = llama_cpp.llama_adapter_lora_init(llama.model, lora_path.encode())
+        if adapter is None:
+            return None  # the constructor says so
+        adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(adapter)
+        llama_cpp.llama_set_adapters_lora(llama.ctx, adapters, 1, (llama_cpp.ctypes.c_float * 1)(1))
     if tokens[1:]:
         llama.eval(tokens[1:])
     return _no_numbers(llama_cpp, llama) or _template(llama_cpp, llama)

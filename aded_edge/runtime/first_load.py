@@ -78,21 +78,24 @@ def check_first_load(model_path: str, arguments: Mapping[str, Any]) -> None:
 
     Args:
         model_path: a file.
-        arguments: keyword arguments of llama_cpp's constructor.
+        arguments: keyword arguments of llama_cpp's constructor. A LoRA adapter is tried with it.
 
     Raises:
         ModelError: the file ends that process, or llama.cpp refuses it.
     """
     tried = {name: value for name, value in arguments.items() if _can_be_tried(name, value)}
-    files = [file for file in shards(Path(model_path)) if file.is_file()]
+    lora_path = arguments.get("lora_path")
+    files = [*shards(Path(model_path)), *([Path(lora_path)] if lora_path else [])]
+    files = [file for file in files if file.is_file()]
     mark = _mark(files, tried)
     if mark.exists():
         return
     seconds = _SECONDS + sum(file.stat().st_size for file in files) // _SLOW
-    output, code = _run(model_path, tried, seconds)
+    output, code = _run(model_path, lora_path, tried, seconds)
     fault = _fault(output, code, seconds)
     if fault is not None:
-        raise ModelError(f"llama.cpp cannot load {model_path}: {fault}")
+        both = f" with {lora_path}" if lora_path else ""
+        raise ModelError(f"llama.cpp cannot load {model_path}{both}: {fault}")
     if code == 0:
         with suppress(OSError):  # it is tried again then
             private.make_folder(mark.parent)
@@ -123,7 +126,9 @@ runpy.run_path(settings["program"], run_name="__main__")
 """
 
 
-def _run(model_path: str, tried: Mapping[str, Any], seconds: int) -> tuple[list[str], int | None]:
+def _run(
+    model_path: str, lora_path: str | None, tried: Mapping[str, Any], seconds: int
+) -> tuple[list[str], int | None]:
     """Run the process.
 
     Returns:
@@ -135,6 +140,7 @@ def _run(model_path: str, tried: Mapping[str, Any], seconds: int) -> tuple[list[
         "program": try_file.__file__,
         "sys_path": sys.path,
         "arguments": {**tried, **sizes, "model_path": model_path, "verbose": True},
+        "lora_path": lora_path,
         "heap_bytes": _HEAP_BYTES,
         "seconds": seconds,
     }

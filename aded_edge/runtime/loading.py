@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 from jinja2 import TemplateError
 
-from aded_edge.errors import ConfigError, ModelError
+from aded_edge.errors import AdapterError, ConfigError, ModelError
 from aded_edge.llamacpp.memory import kv_tokens_and_bytes, metadata_of
 from aded_edge.llamacpp.system import build_supports_gpu
 
@@ -51,10 +51,13 @@ def load(constructor: Callable[..., None], model_path: str, arguments: dict[str,
     Raises:
         ConfigError: a size or a number of threads is no whole number, or beyond reason.
         ModelError: the file is missing, damaged or not GGUF, its chat template cannot be compiled,
-            or its context needs too much memory.
+            or its context needs too much memory. AdapterError: its LoRA adapter cannot be used.
     """
     _check_numbers(arguments)
     _check_file(Path(model_path), model_path)
+    lora_path = arguments.get("lora_path")
+    if lora_path and not Path(lora_path).is_file():
+        raise AdapterError(f"LoRA adapter does not exist: {lora_path}; check the spelling")
     check_first_load(model_path, arguments)
     _check_memory(model_path, arguments)
     try:
@@ -70,6 +73,13 @@ def load(constructor: Callable[..., None], model_path: str, arguments: dict[str,
         raise ModelError(
             f"Failed to load model from file: {model_path}; it may be cut short (fetch it "
             "again) or need a newer llama-cpp-python"
+        ) from error
+    except RuntimeError as error:
+        if "LoRA adapter" not in str(error):
+            raise
+        raise AdapterError(
+            f"{arguments['lora_path']} is no LoRA adapter for {model_path}; give the adapter that "
+            "was trained for it, as a GGUF file"
         ) from error
     except MemoryError as error:
         raise ModelError(
@@ -101,9 +111,10 @@ def _check_memory(model_path: str, arguments: dict[str, Any]) -> None:
         return
     # A graphics card has memory of its own, and refuses what is too large. A cache with less than
     # the whole window (swa_full) has another size.
-    if arguments.get("swa_full") is False or (
+    unknown = arguments.get("swa_full") is False or (
         build_supports_gpu() and arguments.get("n_gpu_layers", 0) != 0
-    ):
+    )
+    if unknown and n_ctx:
         return
     try:
         metadata = metadata_of(model_path)
@@ -111,6 +122,14 @@ def _check_memory(model_path: str, arguments: dict[str, Any]) -> None:
         return  # the constructor fails too, and says why
     types = arguments.get("type_k"), arguments.get("type_v")
     tokens, needed = kv_tokens_and_bytes(metadata, n_ctx, *types)
+    most = _RANGES["n_ctx"][1]
+    if tokens > most:
+        raise ModelError(
+            f"{model_path} claims a context of {tokens} tokens, and n_ctx=0 asks for all of it; "
+            f"give n_ctx, at most {most}"
+        )
+    if unknown:
+        return
     there = psutil.virtual_memory().total
     if needed > there:
         raise ModelError(

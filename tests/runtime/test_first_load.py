@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from aded_edge import Llama, ModelError
+from aded_edge import AdapterError, Llama, ModelError
 from aded_edge.runtime import first_load
 from tests.gguf_damage import read
 from tests.gguf_files import write_tiny
@@ -174,3 +174,185 @@ def test_a_real_file_that_is_cut_anywhere_is_refused(told_of_a_real_one, number)
 @pytest.mark.parametrize("number", range(FLIPS))
 def test_a_flipped_bit_of_a_real_file_ends_in_an_answer_or_an_error(told_of_a_real_one, number):
     assert_told(told_of_a_real_one[f"flip {number}"])
+
+
+# What is no file, or is not whole.
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("folder", "is a folder"),
+        ("pipe", "is no file"),
+        ("socket", "is no file"),
+        ("device", "is no file"),
+        ("loop", "does not exist"),
+        ("empty", "is no GGUF file"),
+        ("nothing", "does not exist"),
+    ],
+)
+def test_what_is_no_file_is_told_and_not_opened(tmp_path, kind, words):
+    """Opening a pipe would wait for its other end."""
+    path = tmp_path / kind
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "loop":
+        path.symlink_to(path)
+    elif kind == "empty":
+        path.touch()
+    with pytest.raises(ModelError, match=words) as error:
+        Llama(str(path), store=None)
+    assert str(path) in str(error.value)
+
+
+def test_a_part_alone_says_that_others_are_missing(tmp_path, tiny_path):
+    header, length = read(whole := tiny_path.read_bytes())
+    header.set("split.no", 2, 0)
+    header.set("split.count", 2, 3)
+    header.set("split.tensors.count", 5, len(header.tensors))
+    path = tmp_path / "part-00001-of-00003.gguf"
+    path.write_bytes(header.write() + whole[length:])
+    with pytest.raises(ModelError, match="part-00002-of-00003.gguf"):
+        Llama(str(path), store=None, verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("adapter", "LoRA adapter; give it as lora_path"),
+        ("mmproj", "give it to a chat handler as clip_model_path"),
+        ("imatrix", "no model"),
+    ],
+)
+def test_a_file_of_another_kind_says_what_it_is_for(tmp_path, tiny_path, kind, words):
+    header, _ = read(tiny_path.read_bytes())
+    header.set("general.type", 8, kind)
+    header.tensors.clear()
+    path = tmp_path / f"{kind}.gguf"
+    path.write_bytes(header.write())
+    with pytest.raises(ModelError, match=words):
+        Llama(str(path), store=None, verbose=False)
+
+
+# LoRA adapters are files too.
+
+
+@pytest.mark.parametrize("content", ["missing", "text", "another model"])
+def test_an_adapter_that_is_none_is_an_error(tmp_path, tiny_path, content):
+    path = tmp_path / "adapter.gguf"
+    if content == "text":
+        path.write_text("Once upon a time")
+    elif content == "another model":
+        shutil.copy(tiny_path, path)
+    with pytest.raises(AdapterError, match=r"adapter\.gguf") as error:
+        Llama(str(tiny_path), lora_path=str(path), n_ctx=64, store=None, verbose=False)
+    assert isinstance(error.value, ModelError)
+    assert isinstance(error.value, RuntimeError), "as llama_cpp raises it"
+
+
+# What was loaded before.
+
+
+@pytest.fixture
+def own_copy(tmp_path, monkeypatch):
+    """A model that was never loaded, and a cache folder that knows none."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "own.gguf"
+    write_tiny(path)
+    return path
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """One entry for each process that was begun."""
+    begun, real = [], subprocess.Popen
+
+    def popen(*arguments, **options):
+        begun.append(arguments)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(first_load.subprocess, "Popen", popen)
+    return begun
+
+
+def opened(path, **options):
+    Llama(str(path), **{"n_ctx": 64, "drafting": "off", "store": None, "verbose": False} | options).close()
+
+
+def test_a_file_is_tried_once_and_again_when_it_changed(own_copy, begun):
+    for _ in range(3):
+        opened(own_copy)
+    assert len(begun) == 1
+    opened(own_copy, n_ctx=128, n_threads=1, seed=3)  # sizes do not matter
+    assert len(begun) == 1
+    opened(own_copy, flash_attn=True)
+    assert len(begun) == 2
+    write_tiny(own_copy, seed=1)
+    opened(own_copy)
+    assert len(begun) == 3
+
+
+def test_a_refused_file_is_tried_again(own_copy, begun):
+    own_copy.write_bytes(own_copy.read_bytes()[:5000])
+    for _ in range(2):
+        with pytest.raises(ModelError, match="cut short"):
+            opened(own_copy)
+    assert len(begun) == 2
+
+
+def test_what_is_remembered_is_private_and_empty(own_copy, tmp_path):
+    opened(own_copy)
+    (mark,) = (tmp_path / "cache" / "aded-edge" / "loaded").iterdir()
+    assert mark.stat().st_size == 0
+    assert mark.stat().st_mode & 0o777 == 0o600
+    assert mark.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_without_a_cache_folder_or_an_interpreter_models_are_loaded(own_copy, tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file in its place")
+    opened(own_copy)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
+    opened(own_copy)
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+    opened(own_copy)
+
+
+def test_overrides_that_mend_a_file_are_tried_with_it(own_copy):
+    header, length = read(whole := own_copy.read_bytes())
+    key = "llama.attention.layer_norm_rms_epsilon"
+    del header.values[key]
+    own_copy.write_bytes(header.write() + whole[length:])
+    with pytest.raises(ModelError, match=key):
+        opened(own_copy)
+    opened(own_copy, kv_overrides={key: 1e-5})
+
+
+def test_the_vocabulary_alone_can_be_loaded(own_copy):
+    header, _ = read(own_copy.read_bytes())
+    header.tensors.clear()
+    own_copy.write_bytes(header.write())
+    opened(own_copy, vocab_only=True)
+
+
+def test_an_interruption_ends_both(own_copy, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    begun, real = [], subprocess.Popen
+
+    def popen(*arguments, **options):
+        begun.append(real(*arguments, **options))
+        begun[0].communicate = interrupted
+        return begun[0]
+
+    monkeypatch.setattr(first_load.subprocess, "Popen", popen)
+    with pytest.raises(KeyboardInterrupt):
+        opened(own_copy)
+    assert begun[0].returncode is not None
