@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 from typing import Any
 
@@ -24,8 +25,13 @@ BEGUN = "aded-edge: begun"
 TEXT = "The quick brown fox, 1 + 2 = 3.\n"
 """What is evaluated: ordinary text, so that no sound model overflows."""
 
+NO_ADAPTER = "it is no LoRA adapter for this model"
+"""What is found of a LoRA adapter that llama.cpp refuses. llama_cpp goes on with it, and crashes."""
+
 _EVALUATED = 4
 """Tokens of it that are evaluated: one alone, and the others together."""
+
+_KIND = re.compile(rb" general\.(type|architecture) ")
 
 _MOST_LOGGED = 40
 """Lines of llama.cpp's log that are passed on, at most."""
@@ -68,11 +74,11 @@ def _say(line: str) -> None:
 
 
 def _log_to_stdout(llama_cpp: Any) -> Any:
-    """Pass on llama.cpp's errors, and the kind of file; returns what must be kept alive."""
+    """Pass on llama.cpp's errors and what kind of file it is; returns what must be kept alive."""
     left = [_MOST_LOGGED]
 
     def log(level: int, text: bytes, _: Any) -> None:
-        if (level == _ERROR or b" general.type " in text) and left[0]:
+        if (level == _ERROR or _KIND.search(text)) and left[0]:
             left[0] -= 1
             _say(text.decode("utf-8", "replace").strip()[:1000])
 
@@ -103,8 +109,8 @@ def _try(llama_cpp: Any, arguments: dict[str, Any], lora_path: str | None) -> st
     llama.eval(tokens[:1])
     if lora_path is not None:
         adapter = llama_cpp.llama_adapter_lora_init(llama.model, lora_path.encode())
-        if adapter is None:
-            return None  # the constructor says so
+        if not adapter:
+            return NO_ADAPTER
         adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(adapter)
         llama_cpp.llama_set_adapters_lora(llama.ctx, adapters, 1, (llama_cpp.ctypes.c_float * 1)(1))
     if tokens[1:]:

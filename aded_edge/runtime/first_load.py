@@ -28,7 +28,7 @@ from typing import Any
 import platformdirs
 
 from aded_edge import private
-from aded_edge.errors import ModelError
+from aded_edge.errors import AdapterError, ModelError
 from aded_edge.llamacpp import try_file
 from aded_edge.llamacpp.system import library_files
 from aded_edge.llamacpp.weights import shards
@@ -69,8 +69,10 @@ _OTHER_KINDS = {
     "clip_model_path, and the model itself as the model",
     "imatrix": "it holds statistics for quantising, and no model",
 }
-_OTHER_KINDS["clip-vision"] = _OTHER_KINDS["mmproj"]
-"""`general.type` of a file that is no model -> what it is for."""
+_OTHER_KINDS["clip"] = _OTHER_KINDS["mmproj"]
+"""Type or architecture of a file that is no model -> what it is for."""
+
+_KIND = re.compile(r" general\.(?:type|architecture) .* = (.*)")
 
 
 def check_first_load(model_path: str, arguments: Mapping[str, Any]) -> None:
@@ -82,6 +84,7 @@ def check_first_load(model_path: str, arguments: Mapping[str, Any]) -> None:
 
     Raises:
         ModelError: the file ends that process, or llama.cpp refuses it.
+        AdapterError: it is the adapter that is refused.
     """
     tried = {name: value for name, value in arguments.items() if _can_be_tried(name, value)}
     lora_path = arguments.get("lora_path")
@@ -93,6 +96,11 @@ def check_first_load(model_path: str, arguments: Mapping[str, Any]) -> None:
     seconds = _SECONDS + sum(file.stat().st_size for file in files) // _SLOW
     output, code = _run(model_path, lora_path, tried, seconds)
     fault = _fault(output, code, seconds)
+    if fault is not None and fault.startswith(try_file.NO_ADAPTER):
+        raise AdapterError(
+            f"{lora_path} is no LoRA adapter for {model_path}; give the adapter that was trained "
+            "for it, as a GGUF file"
+        )
     if fault is not None:
         both = f" with {lora_path}" if lora_path else ""
         raise ModelError(f"llama.cpp cannot load {model_path}{both}: {fault}")
@@ -194,17 +202,17 @@ def _refusal(output: list[str], outcome: dict[str, str]) -> str | None:
         return f"{outcome['text'] or raised}; {_DAMAGED}"
     if raised is None or not outcome["text"].startswith(_REFUSED):
         return None  # llama_cpp says the same here
-    kind = next((line.split("=")[-1].strip() for line in output if " general.type " in line), "")
+    kinds = [found[1] for line in output if (found := _KIND.search(line))]
     remedy = "it may be cut short (fetch it again) or need a newer llama-cpp-python"
-    return f"{_reason(output) or outcome['text']}; {_OTHER_KINDS.get(kind, remedy)}"
+    remedy = next((_OTHER_KINDS[kind] for kind in kinds if kind in _OTHER_KINDS), remedy)
+    return f"{_reason(output) or outcome['text']}; {remedy}"
 
 
 def _reason(output: list[str]) -> str:
     """The first error of llama.cpp's log that is not about another device."""
     for line in output:
-        text = re.sub(r"^(\w+: )+(error loading model: )?", "", line)
-        if not line.startswith("ggml_") and " general.type " not in line:
-            return text
+        if not line.startswith("ggml_") and not _KIND.search(line):
+            return re.sub(r"^(\w+: )+(error loading model: )?", "", line)
     return ""
 
 

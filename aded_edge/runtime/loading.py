@@ -36,6 +36,9 @@ _CHECKED_CTX = 1 << 15
 """A context with more tokens is compared with the memory of the machine before it is made; for a
 smaller one it is not worth the half second."""
 
+_DEFAULT_BATCH = 512
+"""Tokens of a batch where llama_cpp.Llama is given no n_batch."""
+
 _DEFAULT_CTX = 512
 """Tokens of the context where llama_cpp.Llama is given no n_ctx."""
 
@@ -60,6 +63,11 @@ def load(constructor: Callable[..., None], model_path: str, arguments: dict[str,
         raise AdapterError(f"LoRA adapter does not exist: {lora_path}; check the spelling")
     check_first_load(model_path, arguments)
     _check_memory(model_path, arguments)
+    if arguments.get("embedding"):
+        # llama.cpp ends the process where a batch of texts is longer than n_ubatch, or has more
+        # texts.
+        most = max(arguments.get("n_batch", _DEFAULT_BATCH), arguments.get("n_ubatch", 0))
+        arguments = {**arguments, "n_ubatch": most}
     try:
         constructor(model_path, **arguments)
     except ValueError as error:
@@ -73,13 +81,6 @@ def load(constructor: Callable[..., None], model_path: str, arguments: dict[str,
         raise ModelError(
             f"Failed to load model from file: {model_path}; it may be cut short (fetch it "
             "again) or need a newer llama-cpp-python"
-        ) from error
-    except RuntimeError as error:
-        if "LoRA adapter" not in str(error):
-            raise
-        raise AdapterError(
-            f"{arguments['lora_path']} is no LoRA adapter for {model_path}; give the adapter that "
-            "was trained for it, as a GGUF file"
         ) from error
     except MemoryError as error:
         raise ModelError(

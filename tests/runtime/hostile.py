@@ -4,6 +4,7 @@ Knows the keys of a Llama. Does not know how a model is loaded.
 """
 
 from tests.gguf_damage import ARRAY, BOOL, F32, I32, STRING, U8, U16, U32, U64, Header
+from tests.gguf_files import TOKENS
 
 HUGE = 1 << 62
 NAN = float("nan")
@@ -66,6 +67,12 @@ def _version(number):
 
 def _long_vocabulary(header):
     header.set("tokenizer.ggml.tokens", ARRAY, (STRING, [f"<{n}>" for n in range(100_000)]))
+
+
+def _end_of_no_letters(header):
+    tokens = [token.encode() for token in TOKENS]
+    tokens[2] = b"\xff\xfe"
+    header.set("tokenizer.ggml.tokens", ARRAY, (STRING, tokens))
 
 
 def _other_architecture(name):
@@ -165,7 +172,7 @@ REFUSED = {
     ),
     "a template of gigabytes": _set("tokenizer.chat_template", STRING, "{{ 'x' * 9999999999 }}"),
     "a template that cannot be read": _set("tokenizer.chat_template", STRING, "{% for %}"),
-    "text that is no text": _set("general.name", STRING, b"\xff\xfe\xfd"),
+    "an end of no letters": _end_of_no_letters,
 }
 """What it is -> the change. Such a file ends in a ModelError."""
 
@@ -182,6 +189,7 @@ ALLOWED = {
     "template is a number": _set("tokenizer.chat_template", U32, 7),
     "template is a list": _set("tokenizer.chat_template", ARRAY, (I32, [1, 2])),
     "a template that refuses": _set("tokenizer.chat_template", STRING, "{{ raise_exception('x') }}"),
+    "text that is no text": _set("general.name", STRING, b"\xff\xfe\xfd"),
     "name of a megabyte": _set("general.name", STRING, "x" * (1 << 20)),
 }
 """Changes with which a file may be loaded or refused. It answers, or ends in one of our errors."""

@@ -124,7 +124,10 @@ def test_a_flipped_bit_ends_in_an_answer_or_an_error(told, number):
 
 def test_the_reason_is_llama_cpps_own(told):
     assert "unknown model architecture: 'fantasy'" in told["unknown architecture"][1]
-    assert "ends the process" in told["heads 0"][1]
+    assert "ends the process (llama-model.cpp" in told["layers 0"][1]
+    assert "LLAMA_MAX_LAYERS" in told["layers 0"][1]
+    assert "invalid n_rot: 7" in told["rope of 7 dimensions"][1]
+    assert "clip_model_path" in told["a picture encoder"][1]
 
 
 CHANGING = """
