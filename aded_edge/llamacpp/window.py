@@ -19,8 +19,10 @@ def holds_window(llama: llama_cpp.Llama, length: int) -> bool:
     if window <= 0 or length == 0:
         return True
     memory = llama_cpp.llama_get_memory(llama._ctx.ctx)
-    # The token itself is one of the window. All cells behind the first one are there.
-    return bool(llama_cpp.llama_memory_seq_pos_min(memory, 0) <= max(length - window + 1, 0))
+    # All cells behind the first one are there; -1 if there is none. The token itself is one of
+    # the window.
+    first = llama_cpp.llama_memory_seq_pos_min(memory, 0)
+    return 0 <= first <= max(length - window + 1, 0)
 
 
 def most_rows(llama: llama_cpp.Llama) -> int:

@@ -66,7 +66,7 @@ def load(constructor: Callable[..., None], model_path: str, arguments: dict[str,
     if arguments.get("embedding"):
         # llama.cpp ends the process where a batch of texts is longer than n_ubatch, or has more
         # texts.
-        most = max(arguments.get("n_batch", _DEFAULT_BATCH), arguments.get("n_ubatch", 0))
+        most = max(arguments.get("n_batch") or _DEFAULT_BATCH, arguments.get("n_ubatch") or 0)
         arguments = {**arguments, "n_ubatch": most}
     try:
         constructor(model_path, **arguments)
