@@ -11,6 +11,7 @@ import llama_cpp
 import numpy as np
 import pytest
 
+from tests.architectures import write_architecture
 from tests.conftest import Truth
 from tests.runtime.forced import Forced
 from tests.runtime.helpers import history, logits, take
@@ -87,6 +88,27 @@ def test_drafts_are_rejected_anywhere_around_the_window(
         assert take(llama, prompt, 40) == expected
         assert llama.stats.drafted > 0
         assert_same_memory(llama, window_plain)
+
+
+@pytest.mark.parametrize("right", [0, 1])
+def test_a_draft_of_several_pieces_overwrites_nothing_that_is_seen(
+    loader, window_settings, tmp_path, right
+):
+    """The cache of 256 cells is exactly the window and one piece of four rows."""
+    path, prompt = tmp_path / "wide.gguf", LONG[:500]
+    write_architecture(path, "gemma3", keys={"sliding_window": 252})
+    plain = llama_cpp.Llama(**{**window_settings, "model_path": str(path)})
+    expected = Truth(plain)(prompt, 40)
+    with loader() as load:
+        changes = {"model_path": str(path), "n_ubatch": 4, "swa_full": False}
+        llama = load(eager=True, **{**window_settings, **changes})
+        llama._loop.drafter = Forced([*prompt, *expected], right, 15)
+        assert take(llama, prompt, 40) == expected
+        known = history(llama)
+        assert llama.stats.drafted > 0
+        last = llama._target.logits().copy()
+        assert np.abs(last - fresh_logits(plain, known)).max() < CLOSE
+    plain.close()
 
 
 def test_trees_branch_beyond_the_window(load_window, window_truth, window_plain):
