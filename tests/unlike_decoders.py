@@ -38,7 +38,9 @@ def _norms(*names, biased=False):
 
 
 def _layers(before, layer):
-    return {f"{before}blk.{n}.{name}": shape for n in range(LAYERS) for name, shape in layer.items()}
+    return {
+        f"{before}blk.{n}.{name}": shape for n in range(LAYERS) for name, shape in layer.items()
+    }
 
 
 def _t5(parts):
@@ -83,7 +85,9 @@ UNLIKE = {
     "reranker": (
         "bert",
         _BERT | _JUDGES,
-        _bert(**_square("cls"), **{"cls.bias": (WIDTH,), "cls.output.weight": (len(LABELS), WIDTH)}),
+        _bert(
+            **_square("cls"), **{"cls.bias": (WIDTH,), "cls.output.weight": (len(LABELS), WIDTH)}
+        ),
     ),
     "dream": ("dream", _DIFFUSION, _diffusion()),
     "llada": ("llada", _DIFFUSION, _diffusion()),

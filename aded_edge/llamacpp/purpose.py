@@ -70,7 +70,7 @@ def sized_embeddings(llama: llama_cpp.Llama) -> Iterator[None]:
     llama_cpp reads as many as a token's vector has. A reranker gives one for each label, and some
     models end with vectors of another length.
     """
-    if llama.pooling_type() == llama_cpp.LLAMA_POOLING_TYPE_RANK:
+    if llama_cpp.llama_pooling_type(llama._ctx.ctx) == llama_cpp.LLAMA_POOLING_TYPE_RANK:
         size = llama_cpp.llama_model_n_cls_out(llama._model.model)
     else:
         size = llama_cpp.llama_model_n_embd_out(llama._model.model)
@@ -100,7 +100,7 @@ def encode(llama: llama_cpp.Llama, tokens: list[int]) -> list[int]:
             f"the prompt has {len(tokens)} tokens, and the encoder of this model reads it as one "
             f"batch of at most {most}; shorten it, or give Llama() a larger n_batch and n_ctx"
         )
-    llama.reset()  # type: ignore[no-untyped-call]
+    llama.reset()
     llama._ctx.kv_cache_clear()
     llama._batch.set_batch(batch=tokens, n_past=0, logits_all=True)
     code = llama_cpp.llama_encode(llama._ctx.ctx, llama._batch.batch)

@@ -1,4 +1,4 @@
-"""A program that loads a model file and evaluates a few tokens: a file that ends it ends nothing else.
+"""A program that loads a model file and evaluates a few tokens; a file that ends it harms no other.
 
 `runtime.first_load` runs it by its path, in a process of its own. llama.cpp checks much of a file
 by assertions that end the process, in a hundred architectures; so a damaged file is recognised by
@@ -26,7 +26,7 @@ TEXT = "The quick brown fox, 1 + 2 = 3.\n"
 """What is evaluated: ordinary text, so that no sound model overflows."""
 
 NO_ADAPTER = "it is no LoRA adapter for this model"
-"""What is found of a LoRA adapter that llama.cpp refuses. llama_cpp goes on with it, and crashes."""
+"""What is found of a LoRA adapter that llama.cpp refuses. llama_cpp would go on, and crash."""
 
 _EVALUATED = 4
 """Tokens of it that are evaluated: one alone, and the others together."""
@@ -43,7 +43,7 @@ _ERROR = 4
 def main() -> None:
     """Read the settings (JSON, see `first_load`) from the command line and try the file."""
     settings = json.loads(sys.argv[1])
-    sys.stderr = open(os.devnull, "w")  # noqa: PLW1514, SIM115  llama_cpp prints all metadata there
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (llama_cpp prints all metadata there)
     import llama_cpp
 
     _limit(settings["heap_bytes"], settings["seconds"])
@@ -150,8 +150,8 @@ def _template(llama_cpp: Any, llama: Any) -> str | None:
             form(messages=[{"role": "user", "content": "?"}])
         except (MemoryError, RecursionError):
             return "its chat template has no end"
-        except Exception:  # noqa: S110  it may refuse this question; the first answer reports it
-            pass
+        except Exception:  # it may refuse this question; the first answer reports it
+            return None
     return None
 
 

@@ -21,7 +21,7 @@ def holds_window(llama: llama_cpp.Llama, length: int) -> bool:
     memory = llama_cpp.llama_get_memory(llama._ctx.ctx)
     # All cells behind the first one are there; -1 if there is none. The token itself is one of
     # the window.
-    first = llama_cpp.llama_memory_seq_pos_min(memory, 0)
+    first = int(llama_cpp.llama_memory_seq_pos_min(memory, 0))
     return 0 <= first <= max(length - window + 1, 0)
 
 

@@ -202,9 +202,9 @@ def _refusal(output: list[str], outcome: dict[str, str]) -> str | None:
         return f"{outcome['text'] or raised}; {_DAMAGED}"
     if raised is None or not outcome["text"].startswith(_REFUSED):
         return None  # llama_cpp says the same here
-    kinds = [found[1] for line in output if (found := _KIND.search(line))]
+    kinds = [kind[1] for line in output if (kind := _KIND.search(line))]
     remedy = "it may be cut short (fetch it again) or need a newer llama-cpp-python"
-    remedy = next((_OTHER_KINDS[kind] for kind in kinds if kind in _OTHER_KINDS), remedy)
+    remedy = next((_OTHER_KINDS[each] for each in kinds if each in _OTHER_KINDS), remedy)
     return f"{_reason(output) or outcome['text']}; {remedy}"
 
 

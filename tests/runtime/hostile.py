@@ -188,7 +188,9 @@ ALLOWED = {
     "end far away": _set("tokenizer.ggml.eos_token_id", U32, 10**6),
     "template is a number": _set("tokenizer.chat_template", U32, 7),
     "template is a list": _set("tokenizer.chat_template", ARRAY, (I32, [1, 2])),
-    "a template that refuses": _set("tokenizer.chat_template", STRING, "{{ raise_exception('x') }}"),
+    "a template that refuses": _set(
+        "tokenizer.chat_template", STRING, "{{ raise_exception('x') }}"
+    ),
     "text that is no text": _set("general.name", STRING, b"\xff\xfe\xfd"),
     "name of a megabyte": _set("general.name", STRING, "x" * (1 << 20)),
 }

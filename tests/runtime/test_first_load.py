@@ -286,7 +286,9 @@ def begun(monkeypatch):
 
 
 def opened(path, **options):
-    Llama(str(path), **{"n_ctx": 64, "drafting": "off", "store": None, "verbose": False} | options).close()
+    Llama(
+        str(path), **{"n_ctx": 64, "drafting": "off", "store": None, "verbose": False} | options
+    ).close()
 
 
 def test_a_file_is_tried_once_and_again_when_it_changed(own_copy, begun):
@@ -318,7 +320,9 @@ def test_what_is_remembered_is_private_and_empty(own_copy, tmp_path):
     assert mark.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_without_a_cache_folder_or_an_interpreter_models_are_loaded(own_copy, tmp_path, monkeypatch):
+def test_without_a_cache_folder_or_an_interpreter_models_are_loaded(
+    own_copy, tmp_path, monkeypatch
+):
     (tmp_path / "cache").write_text("a file in its place")
     opened(own_copy)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
