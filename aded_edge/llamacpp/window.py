@@ -15,13 +15,13 @@ import llama_cpp
 
 def holds_window(llama: llama_cpp.Llama, length: int) -> bool:
     """Whether a token that follows the first `length` ones would find all cells that it sees."""
-    window = llama_cpp.llama_model_n_swa(llama._model.model)
+    window: int = llama_cpp.llama_model_n_swa(llama._model.model)
     if window <= 0 or length == 0:
         return True
     memory = llama_cpp.llama_get_memory(llama._ctx.ctx)
     # All cells behind the first one are there; -1 if there is none. The token itself is one of
     # the window.
-    first = int(llama_cpp.llama_memory_seq_pos_min(memory, 0))
+    first: int = llama_cpp.llama_memory_seq_pos_min(memory, 0)
     return 0 <= first <= max(length - window + 1, 0)
 
 
