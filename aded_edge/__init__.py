@@ -12,6 +12,7 @@ import importlib
 import typing
 
 from .errors import (
+    AdapterError,
     AdedError,
     BenchError,
     ConfigError,
@@ -30,6 +31,7 @@ if typing.TYPE_CHECKING:
     from .runtime.llama import Llama
 
 __all__ = [
+    "AdapterError",
     "AdedError",
     "Assistant",
     "BenchError",

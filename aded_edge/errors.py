@@ -3,6 +3,7 @@
     AdedError
     ├── ConfigError (ValueError)         an option, argument or request that cannot be used
     ├── ModelError (ValueError)          a model that cannot be found, loaded or used
+    │   └── AdapterError (RuntimeError)  a LoRA adapter that cannot be used
     ├── ModelFetchError                  a model that could not be downloaded
     ├── EvaluationError (RuntimeError)   a batch that llama.cpp could not evaluate
     │   └── WorkerError                  a worker that cannot be used, or was lost
@@ -33,6 +34,10 @@ class ConfigError(AdedError, ValueError):
 
 class ModelError(AdedError, ValueError):
     """A model cannot be found (or not clearly), is damaged, or cannot be used for this."""
+
+
+class AdapterError(ModelError, RuntimeError):
+    """A LoRA adapter is missing, damaged, or made for another model."""
 
 
 class ModelFetchError(AdedError):

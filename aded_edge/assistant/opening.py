@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from aded_edge import models
-from aded_edge.errors import ConfigError
+from aded_edge.errors import ConfigError, ModelError
+from aded_edge.llamacpp.purpose import why_no_answer
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import default_threads
 
@@ -30,7 +31,7 @@ def open_model(
 
     Raises:
         ConfigError: none was given.
-        ModelError: it cannot be found or loaded.
+        ModelError: it cannot be found or loaded, or writes no answers.
     """
     if model is None:
         raise ConfigError("no model was given; give a file, a name in models/ or hf:owner/repo")
@@ -43,4 +44,9 @@ def open_model(
     }
     options |= {**loading, "n_threads": threads}
     store = keeping.store.path if keeping.store is not None else None
-    return Llama(models.resolve(model), store=store, keep=keeping.keep, **options)
+    llama = Llama(models.resolve(model), store=store, keep=keeping.keep, **options)
+    refusal = why_no_answer(llama)
+    if refusal is not None:
+        llama.close()
+        raise ModelError(refusal)
+    return llama

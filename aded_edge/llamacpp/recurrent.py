@@ -101,6 +101,9 @@ class RecurrentTarget(LlamaTarget):
         self._checkpoints.drop_behind(length)
         return super().truncate(length if length > 0 else -1)
 
+    def _cut(self, length: int) -> None:
+        self.truncate(length)  # where it cannot, bring_back() makes up for it
+
     def bring_back(self) -> None:
         """Make the memory hold the history and nothing else.
 

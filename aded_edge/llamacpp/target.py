@@ -29,6 +29,7 @@ from aded_edge.errors import EvaluationError
 from .context import bind_batch, is_recurrent, reopen
 from .layout import ROOT_ALONE, Layout, layout
 from .rpc import check_workers
+from .window import holds_window, most_rows
 
 MAX_LEAVES = 64
 """The most root-to-leaf paths in one batch. llama.cpp's own limit is LLAMA_MAX_SEQ = 256."""
@@ -78,7 +79,7 @@ class LlamaTarget:
         self._filled = 0  # rows of the last batch
         self._rows: Float32Array = np.empty((0, self.n_vocab), np.float32)
         self._view = self._rows  # of llama.cpp's logits
-        width = min(MAX_WIDTH, llama.n_batch)
+        width = min(MAX_WIDTH, most_rows(llama))
         self._tokens = np.zeros(width, np.int32)
         self._positions = np.zeros(width, np.int32)
         self._id_counts = np.ones(width, np.int32)
@@ -137,7 +138,7 @@ class LlamaTarget:
         tree = layout(parents)
         base = int(self._llama.n_tokens)
         if base != self._settled:
-            self.truncate(base)  # a caller that lowered n_tokens may have left cells behind it
+            self._cut(base)  # a caller that lowered n_tokens may have left cells behind it
         self._settled = -1
         self._fill(root, tokens, tree, base)
         self._batch.n_tokens = rows
@@ -252,7 +253,16 @@ class LlamaTarget:
         """Cut the history and its KV cache back to the first `length` tokens."""
         self._llama.n_tokens = length
         self._llama._requires_eval = True
-        self.truncate(length)
+        self._cut(length)
+
+    def _cut(self, length: int) -> None:
+        """Drop the KV cells from position `length` on; read the history again if that is not all
+        that it takes."""
+        if not self.truncate(length):
+            tokens = self.history[:length].tolist()
+            self.truncate(0)
+            self._llama.n_tokens = 0
+            self._llama.eval(tokens)
 
     def evaluated_elsewhere(self) -> None:
         """Note that llama_cpp itself will evaluate tokens: it knows sequence 0 only."""
@@ -265,10 +275,12 @@ class LlamaTarget:
         """Drop the KV cells from position `length` on.
 
         Returns:
-            False if this kind of memory cannot drop them.
+            False if this kind of memory cannot drop them, or holds too little of what is before
+            them to go on there.
         """
         sequence = -1 if self._trees else 0  # -1: in all of them
-        return bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1))
+        dropped = bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1))
+        return dropped and holds_window(self._llama, length)
 
     def bring_back(self) -> None:
         """Make the memory hold the history and nothing else; attention's cells always do."""

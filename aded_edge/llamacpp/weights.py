@@ -31,10 +31,11 @@ def weights_identity(path: str | os.PathLike[str]) -> list[tuple[int, int, str]]
     Returns:
         One entry for each shard that exists, in their order.
     """
-    return [_identity(file) for file in _shards(Path(path)) if file.is_file()]
+    return [_identity(file) for file in shards(Path(path)) if file.is_file()]
 
 
-def _shards(path: Path) -> list[Path]:
+def shards(path: Path) -> list[Path]:
+    """The files of a split GGUF, in their order, whether they exist or not; else the file alone."""
     split = _SHARD.fullmatch(path.name)
     if split is None:
         return [path]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from aded_edge.decode.loop import Choose, Loop, Stop
 from aded_edge.decode.stats import Meter, Stats
 from aded_edge.draft.drafter import AdaptiveDrafter
-from aded_edge.errors import EvaluationError
+from aded_edge.errors import EvaluationError, ModelError
+from aded_edge.llamacpp.purpose import encode, has_encoder, why_no_answer
 
 from .closed import CLOSED
 from .plain import Plainly, Tokens, decoded_plainly
@@ -42,9 +43,13 @@ def generated(
         sampling: keyword arguments of the model's `_init_sampler`.
 
     Raises:
+        ModelError: the model writes no answers.
         PromptError: the prompt is empty or does not fit into the context.
         EvaluationError: the context is full, or llama.cpp refused a batch.
     """
+    refusal = why_no_answer(llama)
+    if refusal is not None:
+        raise ModelError(refusal)
     llama.stats = Stats(cumulative=llama.stats.cumulative)
     if llama._loop is not None:
         choose = sampler_choice(llama, sampling)
@@ -55,7 +60,11 @@ def generated(
         run = meter.stats(len(tokens), seconds_prompt, llama._plain_because)
         llama.stats = run.after(llama.stats)
 
-    yield from decoded_plainly(llama, plainly, tokens, reset, done)
+    given = tokens
+    if has_encoder(llama):
+        given = encode(llama, tokens)
+        llama._encoded = tokens
+    yield from decoded_plainly(llama, plainly, given, reset, done)
 
 
 def _drafted(

@@ -12,7 +12,6 @@ import contextlib
 import functools
 import inspect
 import os
-import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,23 +20,20 @@ from typing import Any
 import llama_cpp
 from llama_cpp.llama_grammar import LlamaGrammar
 
-from aded_edge.arrays import Int32Array
 from aded_edge.decode.budget import CostBudget
 from aded_edge.decode.cost_curve import CostCurve
 from aded_edge.decode.loop import Loop
 from aded_edge.decode.stats import Stats
-from aded_edge.errors import EvaluationError, WorkerError
 from aded_edge.llamacpp import state
 from aded_edge.llamacpp.adapter import without_cycle
 from aded_edge.llamacpp.fingerprint import weights
-from aded_edge.llamacpp.literal import LiteralLlama
+from aded_edge.llamacpp.purpose import widen
 from aded_edge.llamacpp.recurrent import open_target
 from aded_edge.llamacpp.rpc import open_workers
 from aded_edge.llamacpp.sampler import without_cycles
-from aded_edge.llamacpp.target import LAST_ROW, LlamaTarget
 from aded_edge.store import default_store_path
 
-from .access import Access, alone, reading
+from .access import alone, reading
 from .building import build_loop, open_recurrent, plain_because, prepare_for_forks
 from .closed import CLOSED, Freed
 from .completion import complete, ended_in_time, handles
@@ -56,7 +52,7 @@ from .options import (
 )
 from .persistence import Persistence
 from .plain import Tokens
-from .prefill import restore
+from .settled import SettledLlama
 from .warm_up import WarmUp
 
 _OWN = ("drafting", "store", "keep", "exact", "rpc_servers")
@@ -65,7 +61,7 @@ _OWN = ("drafting", "store", "keep", "exact", "rpc_servers")
 _ARGUMENTS = frozenset(inspect.signature(llama_cpp.Llama.__init__).parameters) - {"self", "kwargs"}
 
 
-class Llama(LiteralLlama):
+class Llama(SettledLlama):
     """Drop-in for `llama_cpp.Llama` (0.3.36).
 
     Args:
@@ -111,12 +107,10 @@ class Llama(LiteralLlama):
         rpc_servers: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self._access = Access(self._suspended, self._resume)
-        self._tokenizing = threading.Lock()
+        self._prepare()
         # close() needs these, also after a constructor that failed half-way.
         self._stack = contextlib.ExitStack()
         self._persistence: Persistence | None = None
-        self._target: LlamaTarget | None = None
         self._loop: Loop | None = None
         self.drafting = check_drafting(drafting, exact, kwargs.get("draft_model"))
         self.exact = exact
@@ -131,6 +125,7 @@ class Llama(LiteralLlama):
         load(super().__init__, os.fspath(model_path), arguments, self._workers)
         without_cycle(self)
         weights(self)  # the file as it is now: it may be replaced later
+        widen(self)
         self._plain_because = plain_because(self)
         # llama.cpp rounds its context up, but the history has only as many places as asked for.
         self._n_ctx = min(self._n_ctx, len(self.input_ids))
@@ -214,108 +209,6 @@ class Llama(LiteralLlama):
         # A logits processor's sampler refers to the model, which owns the sampler.
         mine: Any = weakref.proxy(self)
         return without_cycles(llama_cpp.Llama._init_sampler(mine, *args, **kwargs))
-
-    # The inherited methods that use the KV cache must find it settled, because a consumer may call
-    # them between two tokens of a stream.
-
-    def _suspended(self) -> tuple[Int32Array, Any]:
-        """What a stream needs to go on after another one: its history and its sampler."""
-        self._settle()
-        return self._input_ids.copy(), self._sampler
-
-    def _resume(self, saved: tuple[Int32Array, Any]) -> None:
-        history, self._sampler = saved
-        restore(self, self._target, history)
-
-    def _settle(self, *, back: bool = False) -> None:
-        """Settle the target; with `back`, a recurrent memory holds the history afterwards."""
-        if self._target is not None:
-            self._target.settle()
-            if back:
-                self._target.bring_back()
-
-    @alone
-    def eval(self, tokens: Sequence[int]) -> None:
-        """Evaluate tokens after the history; see `llama_cpp.Llama.eval`.
-
-        Raises:
-            EvaluationError: llama.cpp refused them.
-            WorkerError: a worker is lost.
-        """
-        self._settle(back=bool(tokens))
-        if not tokens:
-            return
-        self._requires_eval = True
-        if self._target is not None:
-            self._target.evaluated_elsewhere()
-        try:
-            if self.n_tokens + len(tokens) > self._n_ctx:
-                raise RuntimeError("they do not fit")
-            super().eval(tokens)
-        except WorkerError:
-            raise
-        except RuntimeError as error:
-            raise EvaluationError(
-                f"llama.cpp could not evaluate {len(tokens)} tokens after {self.n_tokens} in a "
-                f"context of {self._n_ctx}: {error}"
-            ) from error
-
-    @alone
-    def sample(self, *args: Any, **kwargs: Any) -> int:
-        """Sample the token after the history; see `llama_cpp.Llama.sample`."""
-        self._settle()
-        target = self._target
-        if isinstance(self._ctx, Freed):
-            raise EvaluationError(CLOSED)
-        if target is not None and target.row != LAST_ROW and self.n_tokens > 0:
-            # llama_cpp samples from the last row of the last evaluation. Evaluating the last
-            # token again makes that the row after the history.
-            last = int(self.input_ids[self.n_tokens - 1])
-            self.n_tokens -= 1
-            self.eval([last])
-        return int(super().sample(*args, **kwargs))
-
-    @alone
-    def reset(self) -> None:
-        """Clear the history; see `llama_cpp.Llama.reset`."""
-        self._settle()
-        super().reset()  # type: ignore[no-untyped-call]
-        if self._target is not None:
-            self._target.truncate(0)
-
-    @reading
-    def save_state(self) -> llama_cpp.LlamaState:
-        """Copy history and KV cache; see `llama_cpp.Llama.save_state`."""
-        self._settle(back=True)
-        if self._target is not None:
-            self._target.drop_leaves()
-        return super().save_state()
-
-    @alone
-    def load_state(self, state: llama_cpp.LlamaState) -> None:
-        """Restore a copy of history and KV cache; see `llama_cpp.Llama.load_state`."""
-        self._settle()
-        if self._target is not None:
-            self._target.truncate(0)  # what it knows of the memory ends with it
-        super().load_state(state)
-
-    @alone
-    def embed(self, *args: Any, **kwargs: Any) -> Any:
-        """Embed texts; see `llama_cpp.Llama.embed`."""
-        return super().embed(*args, **kwargs)
-
-    def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
-        """Tokens of a text; see `llama_cpp.Llama.tokenize`. Waits for no evaluation."""
-        with self._tokenizing:
-            return super().tokenize(text, add_bos, special)
-
-    def n_ctx(self) -> int:
-        """The most tokens that prompt and answer can have together.
-
-        As many as were asked for. `llama_cpp.Llama` returns what llama.cpp rounded this number up
-        to, but keeps no history beyond the number that was asked for, and refuses longer prompts.
-        """
-        return self._n_ctx if "input_ids" in vars(self) else super().n_ctx()
 
     # Beyond llama_cpp.Llama.
 

@@ -12,11 +12,12 @@ from typing import Any
 import psutil
 from jinja2 import TemplateError
 
-from aded_edge.errors import ConfigError, ModelError
+from aded_edge.errors import AdapterError, ConfigError, ModelError
 from aded_edge.llamacpp import offloading
 from aded_edge.llamacpp.memory import kv_tokens_and_bytes, metadata_of
 from aded_edge.llamacpp.rpc import Workers
 
+from .first_load import check_first_load
 from .options import MOST_CTX
 
 _MAGIC = b"GGUF"
@@ -36,6 +37,9 @@ number of threads."""
 _CHECKED_CTX = 1 << 15
 """A context with more tokens is compared with the memory of the machine before it is made; for a
 smaller one it is not worth the half second."""
+
+_DEFAULT_BATCH = 512
+"""Tokens of a batch where llama_cpp.Llama is given no n_batch."""
 
 _DEFAULT_CTX = 512
 """Tokens of the context where llama_cpp.Llama is given no n_ctx."""
@@ -59,14 +63,19 @@ def load(
         ConfigError: a size or a number of threads is no whole number, or beyond reason.
         ModelError: the file is missing, damaged or not GGUF, its chat template cannot be compiled,
             or its context needs too much memory.
+        AdapterError: its LoRA adapter cannot be used.
         WorkerError: a worker was lost meanwhile.
     """
     _check_numbers(arguments)
     _check_file(Path(model_path), model_path)
+    lora_path = arguments.get("lora_path")
+    if lora_path and not Path(lora_path).is_file():
+        raise AdapterError(f"LoRA adapter does not exist: {lora_path}; check the spelling")
+    check_first_load(model_path, arguments)
     if workers is None:  # they have memory of their own
         _check_memory(model_path, arguments)
     try:
-        constructor(model_path, **arguments)
+        constructor(model_path, **_widened(arguments))
         if workers is not None:
             workers.check()
     except ValueError as error:
@@ -96,6 +105,14 @@ def load(
         ) from error
 
 
+def _widened(arguments: dict[str, Any]) -> dict[str, Any]:
+    if not arguments.get("embedding"):
+        return arguments
+    # llama.cpp ends the process where a batch of texts is longer than n_ubatch, or has more texts.
+    most = max(arguments.get("n_batch") or _DEFAULT_BATCH, arguments.get("n_ubatch") or 0)
+    return {**arguments, "n_ubatch": most}
+
+
 def _or_memory(workers: Workers | None) -> str:
     if workers is None:
         return ""
@@ -122,9 +139,10 @@ def _check_memory(model_path: str, arguments: dict[str, Any]) -> None:
         return
     # A graphics card has memory of its own, and refuses what is too large. A cache with less than
     # the whole window (swa_full) has another size.
-    if arguments.get("swa_full") is False or (
+    unknown = arguments.get("swa_full") is False or (
         arguments.get("n_gpu_layers", 0) != 0 and offloading.found()
-    ):
+    )
+    if unknown and n_ctx:
         return
     try:
         metadata = metadata_of(model_path)
@@ -132,6 +150,14 @@ def _check_memory(model_path: str, arguments: dict[str, Any]) -> None:
         return  # the constructor fails too, and says why
     types = arguments.get("type_k"), arguments.get("type_v")
     tokens, needed = kv_tokens_and_bytes(metadata, n_ctx, *types)
+    most = _RANGES["n_ctx"][1]
+    if tokens > most:
+        raise ModelError(
+            f"{model_path} claims a context of {tokens} tokens, and n_ctx=0 asks for all of it; "
+            f"give n_ctx, at most {most}"
+        )
+    if unknown:
+        return
     there = psutil.virtual_memory().total
     if needed > there:
         raise ModelError(
@@ -146,7 +172,8 @@ def _check_file(path: Path, named: str) -> None:
             f"Model path does not exist: {named}; check the spelling, or download the model first"
         )
     if not path.is_file():
-        raise ModelError(f"{named} is a folder; give the path of a .gguf file")
+        kind = "a folder" if path.is_dir() else "no file"
+        raise ModelError(f"{named} is {kind}; give the path of a .gguf file")
     try:
         with path.open("rb") as file:
             magic = file.read(len(_MAGIC))

@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aded_edge.arrays import Int32Array
-from aded_edge.errors import PromptError
+from aded_edge.errors import EvaluationError, PromptError
 from aded_edge.llamacpp.prompt import common_prefix
+from aded_edge.llamacpp.purpose import encode
 from aded_edge.llamacpp.target import LlamaTarget
 
 if TYPE_CHECKING:
     import llama_cpp
+
+
+UNKNOWN = -1
+"""The token of places in a history that hold none: llama_cpp's chat handlers evaluate a picture as
+vectors, and leave the tokens of its places as they were. It stands for a border between two texts
+wherever text is learned and drafted, and no prompt holds it."""
 
 
 def prefill(llama: llama_cpp.Llama, target: LlamaTarget, tokens: list[int], reset: bool) -> int:
@@ -56,22 +63,32 @@ def prefill(llama: llama_cpp.Llama, target: LlamaTarget, tokens: list[int], rese
             f"the prompt needs {known + len(new)} tokens and the context holds "
             f"{known + room}; shorten it or give Llama() a larger n_ctx"
         )
+    if UNKNOWN in new:
+        raise PromptError(
+            "the prompt holds a picture or sound that is no longer in memory; give it again, as a "
+            "message of create_chat_completion()"
+        )
     if new:
         target.read(new, shared)
     return known
 
 
-def restore(llama: llama_cpp.Llama, target: LlamaTarget | None, history: Int32Array) -> None:
+def restore(
+    llama: llama_cpp.Llama, target: LlamaTarget | None, history: Int32Array, encoded: list[int]
+) -> None:
     """Bring history and KV cache back to what they were when a stream was suspended.
 
     Args:
         llama: the model.
         target: works on the context of the model; None if nothing is drafted.
         history: int32 (n,), the tokens that were evaluated then.
+        encoded: the prompt that the encoder read before, if there is an encoder.
 
     Raises:
         EvaluationError: llama.cpp could not evaluate them.
     """
+    if encoded:
+        encode(llama, encoded)
     held = llama.input_ids[: llama.n_tokens]
     if np.array_equal(held, history):
         return
@@ -83,6 +100,11 @@ def restore(llama: llama_cpp.Llama, target: LlamaTarget | None, history: Int32Ar
     if kept <= 0:
         llama.reset()
         kept = 0
+    if UNKNOWN in history[kept:]:
+        raise EvaluationError(
+            "another answer took the memory of the picture or sound that this one is about; let "
+            "one answer end before the next begins"
+        )
     llama.n_tokens = kept
     llama._requires_eval = True
     llama.eval(history[kept:].tolist())
