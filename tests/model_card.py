@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""Tries every architecture and writes the result into docs/models.md: scripts/model_card.py
+"""Tries every architecture and writes the result into docs/models.md: scripts/model-card
 
 The models are tiny and random (tests/architectures.py). Each row is measured here and now:
 `tests/runtime/test_architectures.py` holds that it stays so. With `--cost` four layers of a
@@ -11,14 +10,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import gguf
 import llama_cpp
@@ -65,7 +61,7 @@ def main() -> None:
 
 def fill(name: str, lines: list[str]) -> None:
     """Put lines between the marks of this name in the page."""
-    begin, end = f"<!-- {name}: scripts/model_card.py -->\n", f"<!-- end of {name} -->"
+    begin, end = f"<!-- {name}: scripts/model-card -->\n", f"<!-- end of {name} -->"
     page = PAGE.read_text()
     found = re.search(re.escape(begin) + ".*?" + re.escape(end), page, re.DOTALL)
     assert found is not None, name
