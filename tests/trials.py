@@ -1,7 +1,7 @@
 """What a model of some architecture is put through: forced drafts, states, prefixes.
 
 Random weights draft badly, so the drafts are made from the plain answer. Used by
-tests/runtime/test_architectures.py, and by scripts/model_card.py, which writes the results down.
+tests/runtime/test_architectures.py, and by scripts/model-card, which writes the results down.
 """
 
 import contextlib

@@ -97,3 +97,16 @@ def test_the_end_of_an_answer_is_the_model_s_own(model_path):
         target = ParallelTarget(llama, 2)
         assert target.ends(llama.token_eos())
         assert not target.ends(llama.tokenize(b"Hello", add_bos=False)[0])
+
+
+@pytest.mark.parametrize("kind", ["qwen35", "mamba"])
+def test_a_recurrent_text_is_cut_back_to_nothing(loader, architecture_path, kind):
+    with loader() as load:
+        llama = load(model_path=str(architecture_path(kind)), drafting="off")
+        target = ParallelTarget(llama, 2)
+        first = target.evaluate([0, 1], [text(1, 70, 80), text(1, 99)]).copy()
+        assert target.cut(0, 3) == 3
+        assert target.cut(0, 2) == 0
+        assert target.lengths.tolist() == [0, 2]
+        again = target.evaluate([0], [text(1, 70, 80)])
+        np.testing.assert_allclose(again[0], first[0], atol=1e-3)

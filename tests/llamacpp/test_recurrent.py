@@ -236,8 +236,8 @@ def test_the_copies_fit_into_the_memory_they_may_have(trial, architecture_path, 
         return found
 
     assert snapshots() == SNAPSHOTS[0]
-    assert snapshots(n_ubatch=12, n_batch=64) == 7
     assert snapshots(n_ubatch=9, n_batch=64) == 7
+    assert snapshots(n_ubatch=8, n_batch=64) == 3
     assert snapshots(n_ubatch=4, n_batch=64) == 0
     monkeypatch.setattr(recurrent, "SNAPSHOT_BYTES", 0)
     monkeypatch.setattr(recurrent, "SNAPSHOT_SHARE", 1 << 40)

@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
-"""Tries every architecture and writes the result into docs/models.md: scripts/model_card.py
+"""Tries every architecture and writes the result into docs/models.md: scripts/model-card
 
 The models are tiny and random (tests/architectures.py). Each row is measured here and now:
-`tests/runtime/test_architectures.py` holds that it stays so. With `--cost` a third of the layers
-of a model of the shape of Qwen3.5-0.8B is written, with random weights in Q4_0, and the time of its
+`tests/runtime/test_architectures.py` holds that it stays so. With `--cost` four layers of a
+model of the shape of Qwen3.5-0.8B is written, with random weights in Q4_0, and the time of its
 steps is measured.
 """
 
@@ -11,14 +10,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import gguf
 import llama_cpp
@@ -34,11 +30,12 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "models.md"
 
 COLUMNS = ("architecture", "plain equal", "drafted", "rolled back", "state", "prefix")
 
-LAYERS = 8
+LAYERS = 4
 """Layers of the larger model, three of four recurrent; Qwen3.5-0.8B has 24."""
 
-STEPS = 24
-"""Steps whose time is measured, for each width and number of copies."""
+ROUNDS = 3
+STEPS = 16
+"""Steps whose time is measured in each round, for each width and number of copies."""
 
 PARTIAL = llama_cpp.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
 
@@ -64,7 +61,7 @@ def main() -> None:
 
 def fill(name: str, lines: list[str]) -> None:
     """Put lines between the marks of this name in the page."""
-    begin, end = f"<!-- {name}: scripts/model_card.py -->\n", f"<!-- end of {name} -->"
+    begin, end = f"<!-- {name}: scripts/model-card -->\n", f"<!-- end of {name} -->"
     page = PAGE.read_text()
     found = re.search(re.escape(begin) + ".*?" + re.escape(end), page, re.DOTALL)
     assert found is not None, name
@@ -133,7 +130,7 @@ def prefix(trial: Trial) -> str:
 
 
 def write_large(path: Path) -> None:
-    """A third of the layers of a model of the shape of Qwen3.5-0.8B, with a small vocabulary."""
+    """Four layers of a model of the shape of Qwen3.5-0.8B, with a small vocabulary."""
     sizes = {
         "WIDTH": 1024,
         "LAYERS": LAYERS,
@@ -169,21 +166,34 @@ def cost_table(folder: Path) -> list[str]:
     """Milliseconds of steps by width, with several numbers of copies of the state."""
     path = folder / "large.gguf"
     write_large(path)
-    llama = llama_cpp.Llama(str(path), n_ctx=512, n_threads=2, n_threads_batch=2, verbose=False)
-    widths = (1, 2, 4, 8, 16)
-    lines = ["| copies (`n_rs_seq`) | " + " | ".join(f"{w} rows" for w in widths) + " |"]
-    lines.append("| --- |" + " --- |" * len(widths))
-    copied = ""
-    for snapshots in (0, 3, 7, 15, 0):  # the first one again, to see how steady the machine is
+    llama = llama_cpp.Llama(str(path), n_ctx=512, n_threads=1, n_threads_batch=1, verbose=False)
+    numbers, widths = (0, 3, 7, 15), (1, 2, 4, 8, 16)
+    fastest: dict[tuple[int, int], float] = {}
+    for snapshots in numbers * ROUNDS:
         reopen(llama, n_seq_max=1, kv_unified=False, n_rs_seq=snapshots)
-        times = [step_times(llama, width) if width <= snapshots + 1 else "-" for width in widths]
-        lines.append(f"| {snapshots} | " + " | ".join(times) + " |")
-        copied = host_copy(llama)
-    return [*lines, "", copied]
+        for width in widths:
+            if width <= snapshots + 1:
+                found = step_time(llama, width)
+                key = snapshots, width
+                fastest[key] = min(found, fastest.get(key, found))
+    lines = [
+        "| copies (`n_rs_seq`) | 1 row | " + " | ".join(f"{w} rows" for w in widths[1:]) + " |"
+    ]
+    lines.append("| --- |" + " --- |" * len(widths))
+    for snapshots in numbers:
+        cells = [
+            f"{fastest[snapshots, width]:.1f} ms" if (snapshots, width) in fastest else "-"
+            for width in widths
+        ]
+        lines.append(f"| {snapshots} | " + " | ".join(cells) + " |")
+    return [*lines, "", host_copy(llama)]
 
 
-def step_times(llama: Any, width: int) -> str:
-    """Milliseconds of the fastest step of which all but the root is taken back."""
+def step_time(llama: Any, width: int) -> float:
+    """Milliseconds of the fastest step of which all but the root is taken back.
+
+    CPU time: other processes hardly count, and with one thread there is no other.
+    """
     llama.reset()
     target = open_target(llama)
     target.truncate(0)
@@ -191,12 +201,12 @@ def step_times(llama: Any, width: int) -> str:
     tokens, parents = np.arange(20, 19 + width, dtype=np.int32), np.arange(-1, width - 2)
     times = []
     for _ in range(STEPS):
-        began = time.perf_counter()
+        began = time.thread_time()
         target.evaluate(10, tokens, parents.astype(np.int32))
         target.advance(0)
         target.settle()
-        times.append(1000 * (time.perf_counter() - began))
-    return f"{min(times):.1f} ms"
+        times.append(time.thread_time() - began)
+    return 1000 * min(times)
 
 
 def host_copy(llama: Any) -> str:
@@ -205,11 +215,11 @@ def host_copy(llama: Any) -> str:
     buffer = (llama_cpp.ctypes.c_uint8 * size)()
     times = []
     for _ in range(STEPS):
-        began = time.perf_counter()
+        began = time.thread_time()
         llama_cpp.llama_state_seq_get_data_ext(llama.ctx, buffer, size, 0, PARTIAL)
-        taken = time.perf_counter()
+        taken = time.thread_time()
         llama_cpp.llama_state_seq_set_data_ext(llama.ctx, buffer, size, 0, PARTIAL)
-        times.append((1000 * (taken - began), 1000 * (time.perf_counter() - taken)))
+        times.append((1000 * (taken - began), 1000 * (time.thread_time() - taken)))
     taking, restoring = (min(each) for each in zip(*times, strict=True))
     return (
         f"A state has {size / 1e6:.1f} MB. Copying it to the host takes {taking:.1f} ms, and "
