@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aded_edge.decode.cost_curve import CostCurve, measure, measure_first
+from aded_edge.llamacpp.context import last_logits
 from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key
 from aded_edge.llamacpp.target import MAX_WIDTH, LlamaTarget
 
@@ -124,6 +125,7 @@ def chain_evaluation(
     began = time.perf_counter()
     for start in range(0, length, _PIECE):
         llama.eval(tokens[start : min(start + _PIECE, length)].tolist())
+        last_logits(llama)  # waits for a device, which works on when `eval` has returned
         if time.perf_counter() - began > seconds:
             break
 
