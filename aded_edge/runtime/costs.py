@@ -30,6 +30,7 @@ from aded_edge.decode.measuring import (
 )
 from aded_edge.draft.tree import ROOT
 from aded_edge.llamacpp import offloading
+from aded_edge.llamacpp.context import last_logits
 from aded_edge.llamacpp.fingerprint import cost_conditions, cost_key
 from aded_edge.llamacpp.recurrent import open_target
 from aded_edge.llamacpp.target import MAX_WIDTH, LlamaTarget
@@ -279,6 +280,7 @@ def _history(llama: llama_cpp.Llama, seconds: float) -> tuple[Int32Array, int]:
     began = time.perf_counter()
     for start in range(0, length, _PIECE):
         llama.eval(tokens[start : min(start + _PIECE, length)].tolist())
+        last_logits(llama)  # waits for a device, which works on when `eval` has returned
         if time.perf_counter() - began > seconds:
             break
     return tokens, length

@@ -6,6 +6,7 @@ import pytest
 from aded_edge import ModelError
 from aded_edge.llamacpp import system
 from aded_edge.llamacpp.context import ends_answer, last_logits, reopen, set_threads
+from tests.conftest import ROUNDING
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_a_context_that_was_opened_again_gives_the_same_logits(llama):
     before = logits_behind(llama, [1, 70, 80])
     reopen(llama, n_seq_max=4, kv_unified=True, n_ctx=512)
     assert llama._ctx.n_ctx() == 512
-    np.testing.assert_allclose(logits_behind(llama, [1, 70, 80]), before, atol=1e-4)
+    np.testing.assert_allclose(logits_behind(llama, [1, 70, 80]), before, atol=ROUNDING)
 
 
 def test_a_context_that_cannot_be_opened_names_its_size_and_the_remedy(llama, monkeypatch):
@@ -50,7 +51,7 @@ def test_only_the_end_token_ends_an_answer(llama):
 def test_another_number_of_threads_changes_nothing_but_time(llama):
     before = logits_behind(llama, [1, 70, 80])
     set_threads(llama, 2)
-    np.testing.assert_allclose(logits_behind(llama, [1, 70, 80]), before, atol=1e-4)
+    np.testing.assert_allclose(logits_behind(llama, [1, 70, 80]), before, atol=ROUNDING)
 
 
 def test_the_log_of_loading_is_captured_and_not_printed(load_tiny, capfd):

@@ -117,23 +117,33 @@ def test_forced_drafts_give_the_model_s_own_tokens(trees, tiny_truth, make):
 class SlowDevice:
     """A clock that only evaluations advance: by their rows, and where a width is new by more.
 
-    Devices compile a kernel when they first need it.
+    Devices compile a kernel when they first need it, and work on when `llama_decode` has returned.
     """
 
     def __init__(self, row, new):
         self.now, self.longest, self.widths = 0.0, 0.0, set()
-        self._row, self._new = row, new
+        self._row, self._new, self._working = row, new, 0.0
 
-    def decode(self, real):
-        def call(context, batch):
+    def wait(self):
+        self.now, self._working = self.now + self._working, 0.0
+
+    def decoding(self, real):
+        def decode(context, batch):
+            self.wait()
             rows = batch.n_tokens
-            spent = rows * self._row + (0.0 if rows in self.widths else self._new)
+            self._working = rows * self._row + (0.0 if rows in self.widths else self._new)
             self.widths.add(rows)
-            self.now += spent
-            self.longest = max(self.longest, spent)
+            self.longest = max(self.longest, self._working)
             return real(context, batch)
 
-        return call
+        return decode
+
+    def waiting(self, real):
+        def logits(*arguments):
+            self.wait()
+            return real(*arguments)
+
+        return logits
 
 
 @pytest.mark.parametrize(("row", "new"), [(1e-4, 0), (1e-4, 0.4), (1e-4, 5), (0.02, 0), (0.5, 3)])
@@ -141,7 +151,9 @@ class SlowDevice:
 def test_the_first_measurement_keeps_its_time(load_tiny, monkeypatch, drafting, row, new):
     device = SlowDevice(row, new)
     for module in (llama_cpp, llama_cpp.llama_cpp):
-        monkeypatch.setattr(module, "llama_decode", device.decode(module.llama_decode))
+        monkeypatch.setattr(module, "llama_decode", device.decoding(module.llama_decode))
+        for name in ("llama_get_logits", "llama_get_logits_ith"):
+            monkeypatch.setattr(module, name, device.waiting(getattr(module, name)))
     monkeypatch.setattr(time, "perf_counter", lambda: device.now)
     monkeypatch.setattr(costs, "MEASURE_SECONDS", 2.0)
     llama = load_tiny(drafting=drafting, n_ctx=512)

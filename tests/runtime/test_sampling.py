@@ -4,6 +4,7 @@ import llama_cpp
 import numpy as np
 import pytest
 
+from tests.conftest import ROUNDING
 from tests.runtime.helpers import ASKED, STORY, said, take
 
 SAMPLINGS = {
@@ -64,4 +65,4 @@ def test_a_logits_processor_sees_and_changes_the_same(tiny, tiny_plain, temp):
     assert tiny.stats.accepted > 10
     for answer, seen, figures in outcomes[1:]:
         assert (answer, seen) == outcomes[0][:2]
-        np.testing.assert_allclose(figures, outcomes[0][2], atol=1e-4)
+        np.testing.assert_allclose(figures, outcomes[0][2], atol=ROUNDING)
