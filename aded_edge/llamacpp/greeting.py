@@ -124,7 +124,7 @@ def _connected(server: Server) -> socket.socket:
         _refuse(
             server,
             "nothing listens there",
-            f"start it there by `aded-edge worker --port {server.port}`",
+            f"start it there by `aded-edge worker {_place(server)}`",
             error,
         )
     except (OSError, ValueError) as error:  # ValueError: a name that no resolver would take
@@ -133,6 +133,12 @@ def _connected(server: Server) -> socket.socket:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     keep_alive(connection)
     return connection
+
+
+def _place(server: Server) -> str:
+    if server.host in ("localhost", "127.0.0.1"):
+        return f"--port {server.port}"
+    return f"--host {server.host} --port {server.port} --open-to-network"
 
 
 def keep_alive(connection: socket.socket) -> None:

@@ -172,6 +172,13 @@ def test_an_absent_one_is_named_with_the_remedy():
     assert f"aded-edge worker --port {port}" in str(caught.value)
 
 
+def test_the_remedy_for_another_machine_lets_it_listen_there():
+    port = free_port()
+    with pytest.raises(WorkerError) as caught:
+        reaching("127.0.0.2", port)
+    assert f"aded-edge worker --host 127.0.0.2 --port {port} --open-to-net" in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["no-such-host.invalid", "a" * 300, "a..b", "x\0y"])
 def test_a_name_that_does_not_resolve_is_named(name):
     with pytest.raises(WorkerError, match="cannot be"):

@@ -5,10 +5,12 @@ import itertools
 import os
 import socket
 
+import llama_cpp
+import numpy as np
 import pytest
 
 from aded_edge import Assistant, ConfigError, Llama, ModelError, WorkerError
-from aded_edge.llamacpp import greeting, relay
+from aded_edge.llamacpp import greeting, last_logits, relay
 from aded_edge.llamacpp.system import captured_log
 from tests.runtime.helpers import finished, in_a_process
 from tests.workers import Cut, exactly, free_port, needs_rpc, reply, request, server, worker
@@ -54,6 +56,35 @@ def test_two_workers_share_the_layers(load_tiny, first, second, expected):
     buffers = [line for line in lines if "model buffer size" in line and "RPC" in line]
     assert len(buffers) == 2
     assert answer(llama) == expected
+
+
+class OrdinaryKernels(llama_cpp.Llama):
+    """Computes here as a worker's CPU does: with the weights in the layout of the file."""
+
+    @property
+    def model_params(self):
+        return self._params
+
+    @model_params.setter
+    def model_params(self, params):
+        params.use_extra_bufts = False
+        self._params = params
+
+
+@needs_rpc
+@pytest.mark.parametrize("flash_attn", [False, True])
+def test_the_logits_are_those_of_the_same_kernels_here(
+    load, settings, model_path, first, second, flash_attn
+):
+    how = {**settings, "flash_attn": flash_attn}
+    here = OrdinaryKernels(str(model_path), **how)
+    there = load(**how, drafting="off", rpc_servers=f"{first.address},{second.address}")
+    for llama in (here, there):
+        llama.eval(PROMPT)
+    assert np.array_equal(last_logits(there), last_logits(here))
+    greedy = [list(itertools.islice(m.generate(PROMPT, temp=0.0), 30)) for m in (here, there)]
+    here.close()
+    assert greedy[0] == greedy[1]
 
 
 @needs_rpc

@@ -147,12 +147,16 @@ class Findings:
     def batched(self) -> float:
         """Share of the weights stored in a layout that has batch kernels (repacked CPU buffers and
         GPU memory)."""
-        other = sum(size for name, size in self.buffers.items() if name not in _ORDINARY)
-        return other * 2**20 / self.bytes
+        other = [n for n in self.buffers if n not in _ORDINARY and not n.startswith(_WORKER)]
+        return sum(self.buffers[name] for name in other) * 2**20 / self.bytes
 
 
 _ORDINARY = ("CPU", "CPU_Mapped")
 """Buffers with weights in the layout of the file, whose kernels compute row by row."""
+
+_WORKER = "RPC"
+"""Beginning of the names of workers' buffers. A worker's CPU has no other layout; whether it is a
+CPU is not known here."""
 
 
 def examine(
