@@ -109,7 +109,7 @@ def crowd(
         Violation: what must hold did not.
     """
     chat, fold, importing = Talking(model, alone=False), Folding(), Importing()
-    team = [chat, chat, chat, fold, fold, Teaching(model), importing, Noting()]
+    team = [chat, chat, chat, fold, fold, Teaching(model), importing, Noting(alone=False)]
     until = time.monotonic() + seconds
     children = [
         fork(partial(_write, scene, folder, seed + 1 + n, until), folder / f"{scene.name}-{n}")
