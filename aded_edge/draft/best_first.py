@@ -20,7 +20,6 @@ from .estimate import CONTEXT, MOST_CANDIDATES, blend, calibrate
 from .spans import WAYS
 from .tree import ROOT, DraftTree
 
-_NO = np.empty(0, np.float64)
 _MOST_OPEN = 2048
 """Room for opened candidates; a tree of 64 nodes opens far fewer."""
 
@@ -104,7 +103,6 @@ def _best_first(
     counts: Any,
     history: Any,
     root: int,
-    dice: Any,
     kappa: float,
     longest: int,
     trusting: bool,
@@ -146,8 +144,7 @@ def _best_first(
             count = blend(
                 table, log, context[start:], kappa, longest, next_token, next_raw, kind, copies
             )
-            u = dice[depth] if depth < dice.size else -1.0
-            calibrate(next_raw, count, kind, counts, trusting, u, next_prob, next_cell)
+            calibrate(next_raw, count, kind, counts, trusting, next_prob, next_cell)
             for i in range(count):
                 prob = path * next_prob[i]
                 if prob < least or opened == _MOST_OPEN:
@@ -187,7 +184,6 @@ def best_first(
     history: Int32Array,
     root: int,
     *,
-    dice: Any = None,
     kappa: float = 0.7,
     longest: int = CONTEXT,
     trusting: bool = False,
@@ -228,7 +224,6 @@ def best_first(
         counts,
         history,
         root,
-        _NO if dice is None else dice,
         kappa,
         longest,
         trusting,

@@ -44,11 +44,6 @@ MOST_KEPT = 32.0
 """What an earlier process counted weighs as much as this many estimates of this one at most, so
 that a wrong or forged count is soon outweighed."""
 
-DICE_BANDS = 6
-DICE_CELLS = 2 * DICE_BANDS * BANDS
-DICE_PRIOR = 6.0
-_DICE = np.asarray([0.5, 0.7, 0.8, 0.9, 0.96], np.float64)
-
 SURE = 0.998
 """Upper bound of a calibrated probability."""
 
@@ -91,47 +86,10 @@ def cell_of(length_kind: int, evidence: float, estimate: float) -> int:
 
 
 @kernel
-def dice_cell(u: float, first: bool, low: float, high: float, estimate: float) -> int:
-    band = 0
-    while band < BANDS - 1 and estimate >= _EDGES[band]:
-        band += 1
-    where = 0
-    if first:
-        while where < DICE_BANDS - 1 and u >= _DICE[where]:
-            where += 1
-    else:
-        where = DICE_BANDS
-        if u >= low:
-            where += 2
-            if u >= high:
-                where += 1
-                if u >= high + 0.1:
-                    where += 1
-                if u >= high + 0.3:
-                    where += 1
-        elif u >= low - 0.2:
-            where += 1
-    return where * BANDS + band
-
-
-@kernel
 def record(counts: Any, cell: int, estimate: float, hit: bool) -> None:
     """Count the outcome of one raw estimate. A negative cell (no calibration) is ignored."""
     if cell < 0:
         return
-    dice = cell // CELLS - 1
-    cell = cell % CELLS
-    if dice >= 0:
-        at = CELLS + int(counts[NEW_ACCEPTED, CELLS + dice])
-        prior = counts[NEW_EXPECTED, at]
-        p = min(estimate * counts[TRUST, cell], SURE)
-        if counts[EXPECTED, at] >= MOST_EXPECTED:
-            counts[EXPECTED, at] *= 0.5
-            counts[ACCEPTED, at] *= 0.5
-        counts[EXPECTED, at] += p
-        if hit:
-            counts[ACCEPTED, at] += 1.0
-        counts[TRUST, at] = (counts[ACCEPTED, at] + prior) / (counts[EXPECTED, at] + prior)
     if counts[EXPECTED, cell] >= MOST_EXPECTED:
         counts[EXPECTED, cell] *= 0.5
         counts[ACCEPTED, cell] *= 0.5
@@ -156,9 +114,8 @@ class Calibration:
     """
 
     def __init__(self) -> None:
-        self.counts = np.zeros((5, CELLS + DICE_CELLS), np.float32)
+        self.counts = np.zeros((5, CELLS), np.float32)
         self.counts[TRUST] = PRIOR_TRUST
-        self.counts[TRUST, CELLS:] = 1.0
 
     def absorb(self, expected: Float32Array, accepted: Float32Array) -> None:
         """Add the counts of an earlier process.

@@ -207,7 +207,6 @@ class AdaptiveDrafter:
             self.calibration.counts,
             history,
             root,
-            dice=getattr(self, 'dice', None),
             kappa=self.kappa,
             longest=self.longest,
             trusting=self.trusting,

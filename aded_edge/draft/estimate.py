@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .calibration import CELLS, NEW_ACCEPTED, SURE, TRUST, cell_of, dice_cell
+from .calibration import SURE, TRUST, cell_of
 from .compile import kernel
 from .matrix import SLOTS, find, pair_key, single_key
 from .spans import LENGTHS, LONGEST, WAYS, successors
@@ -114,7 +114,7 @@ def blend(
 
 @kernel
 def calibrate(
-    estimates: Any, count: int, kind: Any, counts: Any, trusting: bool, u: float, probs: Any, cells: Any
+    estimates: Any, count: int, kind: Any, counts: Any, trusting: bool, probs: Any, cells: Any
 ) -> None:
     """Write the calibrated probability and the cell of each raw estimate.
 
@@ -129,13 +129,3 @@ def calibrate(
         cells[i] = cell
         trust = 1.0 if trusting else counts[TRUST, cell]
         probs[i] = min(estimates[i] * trust, SURE)
-        if u >= 0.0:
-            low = 0.0
-            first = True
-            for j in range(count):
-                if estimates[j] > estimates[i] or (estimates[j] == estimates[i] and j < i):
-                    low += estimates[j]
-                    first = False
-            dice = dice_cell(u, first, low, low + estimates[i], estimates[i])
-            cells[i] = cell + CELLS * (dice + 1)
-            probs[i] = min(probs[i] * counts[TRUST, CELLS + int(counts[NEW_ACCEPTED, CELLS + dice])], SURE)
