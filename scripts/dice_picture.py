@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ COLOURS = ("#BBBBBB", "#56B4E9", "#0072B2", "#00305A")
 def draw_candidates(axis: Any, visits: list[dict[str, Any]]) -> None:
     """Draw the share of drawn candidates by the uniform number, one line a band of estimates."""
     edges = visits[0]["u"]
-    middles = [(low + high) / 2 for low, high in zip(edges, edges[1:], strict=False)]
+    middles = [(low + high) / 2 for low, high in pairwise(edges)]
     for i, colour in enumerate(COLOURS):
         bands = [visit["estimates"][i]["by_u"] for visit in visits]
         hits = [sum(s * n for s, n in cell) for cell in zip(*bands, strict=True)]
@@ -60,10 +61,10 @@ def draw_machines(axis: Any, replays: list[dict[str, Any]]) -> None:
         axis.barh(places, gains, 0.27, color=colour, label=label)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.axvline(8, color="#D55E00", linestyle="--", label="what was asked for: 8 %")
-    axis.set(title="gain on a first visit, replayed", xlabel="per cent")
+    axis.set(title="gain on a first visit, replayed", xlabel="per cent", xlim=(-1, 14))
     axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.invert_yaxis()
-    axis.legend(fontsize=8)
+    axis.legend(loc="center right", fontsize=8)
 
 
 def main() -> None:
