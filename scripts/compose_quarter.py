@@ -158,7 +158,11 @@ def tools() -> Iterator[Row]:
         elif what == "cancel":
             said[1:] = [answer("cancel", {"refund": float(result)})]
         elif what == "change":
-            changed = {"booking": number, "total": 68.0, "difference": float(result)}
+            changed = {
+                "booking": int(re.findall(r"booking (\d+)", request)[0]),
+                "total": 68.0,
+                "difference": float(result),
+            }
             said[1:] = [answer("change_booking", changed)]
         else:
             bikes = [{"id": bike, "size": 50 + len(bike) + place} for place, bike in
@@ -177,7 +181,9 @@ def answer(tool: str, result: Row) -> str:
 
 def questions(kind: str, system: list[str]) -> Iterator[Row]:
     """Sessions of one question a line."""
-    for block in blocks(f"{'mails' if kind == 'mail' else 'chats' if kind == 'chat' else kind}.txt"):
+    for block in blocks(
+        f"{'mails' if kind == 'mail' else 'chats' if kind == 'chat' else kind}.txt"
+    ):
         turns = [turn(line) for line in block.splitlines()]
         yield {"kind": kind, "system": system, "turns": turns}
 

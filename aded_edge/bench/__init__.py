@@ -2,7 +2,7 @@
 
 Four benchmarks, one package each: `speed` (decoders side by side on a real model), `replay`
 (drafting on recorded answers, without the model), `doctor` (what a model costs on this machine)
-and `month` (a month of use). They share `dialogs` (prompt files), `machine` (conditions of a
+and `quarter` (a quarter of use). They share `dialogs` (prompt files), `sessions` (of a user), `machine` (conditions of a
 figure), `results` (JSON files) and `oracle` (the least possible time); `picture` draws the results
 of `speed`. No benchmark imports another one for a helper.
 

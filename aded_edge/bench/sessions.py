@@ -95,8 +95,12 @@ def week_of(day: int) -> int:
     return (day - 1) // WEEK + 1
 
 
+PACKAGED = ("quarter", "other")
+"""The files in the package: a user's quarter, and the sessions of another user."""
+
+
 def packaged(name: str) -> Path:
-    """Return the path of a file in the package: "quarter", or "other" for the other user's."""
+    """Return the path of one of the files in the package."""
     return Path(str(files("aded_edge.bench").joinpath("quarter", f"{name}.jsonl")))
 
 

@@ -1,7 +1,8 @@
-"""A month of use: does the assistant get faster on topics that its user comes back to?
+"""A quarter of use: what does a kept store save a user, week by week?
 
-`run.sessions` reads what a user says, from `month.jsonl` or another file; `run.run` holds the
-sessions under `run.MonthSettings` and returns a result ready for JSON; `run.speedups` computes its
-speedups, for the kinds of assistants `KEPT`, `COLD` and `PLAIN`.
+`run.run` holds the sessions of `quarter.jsonl` (`bench/sessions.py` describes the file) with the
+store of this user (`run.KEPT`), with none (`run.EMPTY`) and with that of another user, who held
+those of `other.jsonl` (`run.OTHER`). `figures` sums its rows up by week, by task and for the last
+month. The files are written by scripts/compose_quarter.py.
 Does not know options, nor how figures are printed or drawn.
 """

@@ -1,207 +1,298 @@
-"""Simulate a month with the assistant: 30 sessions over recurring topics, one per day.
+"""Hold the sessions of a quarter with three stores, each session in a newly opened model.
 
-Three assistants hold the same conversations: one keeps its matrix from day to day, one starts each
-day with an empty matrix, one decodes plainly. They are opened anew each day, so that all they know
-comes from the disk, and each session is a new conversation. All see the same answers before each
-question. They take turns in a random order, so a machine that slows down slows all of them.
+KEPT is the store that grows from session to session, EMPTY one that knows the costs of this machine
+and nothing else, OTHER one that another user filled before. EMPTY and OTHER are only read. So all
+that a store gives comes from the disk, as for a user who opens the program anew.
 
-Knows sessions and seconds. Does not know how an answer is made, nor how a picture is drawn.
+The stores take turns in a random order, session by session, so a machine that slows down slows all
+of them. The one that is first gives the answers with which all of them continue, so all are given
+the same prompts. The result is written after each session and store, and a run goes on from there.
+
+Knows sessions and seconds. Does not know how an answer is made, nor what its figures say.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import random
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from aded_edge.assistant import Assistant
 from aded_edge.bench.machine import run_conditions
+from aded_edge.bench.results import save_result
+from aded_edge.bench.sessions import Session
 from aded_edge.errors import BenchError
 from aded_edge.runtime.llama import Llama
-from aded_edge.runtime.options import Drafting
-from aded_edge.store import Message
+from aded_edge.runtime.options import llama_arguments
 
-KEPT, COLD, PLAIN = "kept", "cold", "plain"
-"""Kinds of assistants: matrix kept from day to day, matrix empty every day, plain decoding."""
+KEPT, EMPTY, OTHER = "kept", "empty", "other"
+"""The stores: of this user, of nobody, of another user."""
 
-_DRAFTING: Mapping[str, Drafting] = {KEPT: "auto", COLD: "auto", PLAIN: "off"}
+STORES = (KEPT, EMPTY, OTHER)
 
+PREPARING = "preparing"
+"""In the place of a store while the other user's sessions are held."""
 
-@dataclass(frozen=True)
-class Session:
-    """The user's side of one day's conversation."""
-
-    day: int
-    topic: str
-    turns: tuple[str, ...]
+Progress = Callable[[str, int], object]
+"""Called with a label and the number of answers done since the last call."""
 
 
 @dataclass(frozen=True)
-class MonthSettings:
+class QuarterSettings:
     """Settings of a run; part of its result."""
 
     max_tokens: int
     threads: int
     n_ctx: int
+    gpu_layers: int = 0
     temperature: float = 0.0
 
 
 @dataclass(frozen=True)
-class DayFigures:
-    """Figures of one day's answers by one kind of assistant.
+class Row:
+    """One answer with one store.
 
     Attributes:
-        day, topic: of the session.
-        kind: KEPT, COLD or PLAIN.
-        answers: number of answers.
-        tokens: tokens of the answers without the first of each.
-        seconds: time of these tokens.
-        mat: mean accepted tokens per step, bonus included.
-        identical: number of answers with the same text as by plain decoding.
+        day, session, kind, turn: which answer; `session` is the session's id.
+        store: KEPT, EMPTY or OTHER.
+        task: the recurring task, None where there is none.
+        prompt_tokens, tokens, steps, accepted: as in `Stats`.
+        answer, first: seconds from the question to the end of the answer, and to its first piece.
+        plain: seconds of the generation without drafts, by the costs that were measured.
+        same: whether the answer is that of the store that was first.
     """
 
     day: int
-    topic: str
+    session: str
     kind: str
-    answers: int
+    turn: int
+    store: str
+    task: str | None
+    prompt_tokens: int
     tokens: int
-    seconds: float
-    mat: float
-    identical: int
+    steps: int
+    accepted: int
+    answer: float
+    first: float
+    plain: float
+    same: bool
 
 
-def sessions(path: Path | None = None) -> list[Session]:
-    """Read sessions from a file, by default from the one in this package.
-
-    Raises:
-        BenchError: the file cannot be read, or contains a line that is not a session.
-    """
-    source = path or files(__package__).joinpath("month.jsonl")
-    try:
-        rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
-        return [Session(int(row["day"]), str(row["topic"]), tuple(row["turns"])) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BenchError(
-            f"{source} is not a file of sessions ({error}); write one JSON object per line, with "
-            "day, topic and turns"
-        ) from error
+def planned(sessions: Sequence[Session], others: Sequence[Session]) -> int:
+    """Return the number of answers of a run."""
+    answers = [sum(len(session.turns) for session in group) for group in (sessions, others)]
+    return len(STORES) * answers[0] + answers[1]
 
 
 def run(
     model: Path,
-    days: Sequence[Session],
-    settings: MonthSettings,
-    progress: Callable[[int], None] = lambda answers: None,
+    sessions: Sequence[Session],
+    others: Sequence[Session],
+    settings: QuarterSettings,
+    out: Path | None = None,
+    progress: Progress = lambda label, answers: None,
 ) -> dict[str, Any]:
-    """Hold all sessions.
+    """Hold all sessions that `out` does not contain yet.
 
     Args:
         model: a GGUF file.
-        days: the sessions, in order.
+        sessions: the user's sessions, in order.
+        others: those of the other user, in order.
         settings: settings of the run.
-        progress: called with the number of answers done since the last call.
+        out: written after each session and store; the stores are in a folder beside it. None for
+            neither: then the run cannot be continued.
+        progress: called after each answer, and for those that `out` contains already.
 
     Returns:
-        Conditions, settings and one row per day and kind of assistant, ready for JSON.
+        Conditions, settings, one row per answer and store, and `unsure`: sessions that were
+        interrupted with KEPT, whose store may have known some of their answers. Ready for JSON.
 
     Raises:
+        BenchError: `out` is no result, or that of other conditions.
         ModelError: the model cannot be loaded.
     """
-    rows: list[DayFigures] = []
-    with tempfile.TemporaryDirectory(prefix="aded-edge-month-") as name:
-        folder = Path(name)
-        _measure_costs(model, folder / f"{COLD}.db", settings)
-        for session in days:
-            with ExitStack() as stack:
-                assistants = {
-                    kind: stack.enter_context(_open(kind, model, folder, settings))
-                    for kind in _DRAFTING
-                }
-                rows += _hold(session, assistants, progress)
-    return {
-        "conditions": run_conditions(model),
-        "settings": asdict(settings),
-        "rows": [asdict(row) for row in rows],
-    }
+    with _folder(out) as folder:
+        state = _State(model, settings, folder, out)
+        _prepare(state, others, progress)
+        for session in sessions:
+            for store in random.Random(session.id).sample(STORES, len(STORES)):
+                if state.has(session, store):
+                    progress(session.id, len(session.turns))
+                else:
+                    _hold(state, session, store, progress)
+    return state.result
 
 
-def _measure_costs(model: Path, store: Path, settings: MonthSettings) -> None:
-    # COLD reads its store but never writes it. The cost curve is all that it may find there.
-    Llama(
-        model,
-        store=store,
-        n_ctx=settings.n_ctx,
-        n_threads=settings.threads,
-        n_threads_batch=settings.threads,
-        verbose=False,
-    ).close()
+class _State:
+    """A result that grows, and where its stores are."""
 
+    def __init__(
+        self, model: Path, settings: QuarterSettings, folder: Path, out: Path | None
+    ) -> None:
+        self.model, self.settings, self.folder, self.out = model, settings, folder, out
+        self.result: dict[str, Any] = {
+            "conditions": run_conditions(model),
+            "settings": asdict(settings),
+            "rows": [],
+            "said": {},
+            "prepared": 0,
+            "begun": None,
+            "unsure": [],
+        }
+        if out is not None and out.exists():
+            self._take_up(out)
+        self._held = {(row["session"], row["store"]) for row in self.result["rows"]}
 
-def _open(kind: str, model: Path, folder: Path, settings: MonthSettings) -> Assistant:
-    sampling = {
-        "temperature": settings.temperature,
-        "max_tokens": settings.max_tokens,
-        "seed": 0,
-    }
-    return Assistant(
-        model,
-        store=None if kind == PLAIN else folder / f"{kind}.db",
-        keep=kind == KEPT,
-        memory_tokens=0,  # recalled texts would differ, and so the prompts
-        sampling=sampling,
-        kv_folder=folder / "kv",
-        drafting=_DRAFTING[kind],
-        n_ctx=settings.n_ctx,
-        n_threads=settings.threads,
-        n_gpu_layers=0,
-    )
+    def _take_up(self, out: Path) -> None:
+        try:
+            earlier = json.loads(out.read_text(encoding="utf-8"))
+            missing = self.result.keys() - earlier.keys()
+            about = [result["conditions"]["bytes"] for result in (earlier, self.result)]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BenchError(f"{out} is no result of bench quarter ({error}); move it") from error
+        if missing or about[0] != about[1] or earlier["settings"] != self.result["settings"]:
+            raise BenchError(
+                f"{out} has figures of another model or other settings; name another file, or "
+                "delete it together with the folder of its stores"
+            )
+        self.result = earlier
+        begun = earlier["begun"]
+        if begun is not None and begun not in earlier["unsure"]:
+            earlier["unsure"].append(begun)
 
+    def has(self, session: Session, store: str) -> bool:
+        return (session.id, store) in self._held
 
-def _hold(
-    session: Session, assistants: Mapping[str, Assistant], progress: Callable[[int], None]
-) -> list[DayFigures]:
-    order = random.Random(session.day)
-    sums = {kind: [0, 0.0, 0, 0] for kind in assistants}  # tokens, seconds, steps, identical
-    for text in session.turns:
-        said: dict[str, str] = {}
-        for kind in order.sample(list(assistants), len(assistants)):
-            assistant = assistants[kind]
-            said[kind] = "".join(assistant.ask(text))
-            stats = assistant.stats
-            sums[kind][0] += stats.steps + stats.accepted
-            sums[kind][1] += stats.seconds
-            sums[kind][2] += stats.steps
-            progress(1)
-        for kind, assistant in assistants.items():
-            sums[kind][3] += said[kind] == said[PLAIN]
-            # All continue with the same answer, so that all get the same next prompt.
-            assistant.messages[-1] = Message("assistant", said[PLAIN])
-    return [
-        DayFigures(
-            session.day,
-            session.topic,
-            kind,
-            len(session.turns),
-            int(tokens),
-            seconds,
-            tokens / steps if steps else 1.0,
-            int(identical),
+    def add(self, session: Session, store: str, rows: Sequence[Row], said: Sequence[str]) -> None:
+        self.result["rows"] += [asdict(row) for row in rows]
+        self.result["said"].setdefault(session.id, list(said))
+        self._held.add((session.id, store))
+        self.note(begun=None)
+
+    def note(self, **values: Any) -> None:
+        """Change values of the result, and write it."""
+        self.result |= values
+        if self.out is not None:
+            save_result(self.result, self.out)
+
+    def open(self, store: str, keep: bool) -> Llama:
+        settings = self.settings
+        arguments = llama_arguments(
+            ctx=settings.n_ctx,
+            threads=settings.threads,
+            gpu_layers=settings.gpu_layers,
+            flash_attn=False,
         )
-        for kind, (tokens, seconds, steps, identical) in sums.items()
-    ]
+        if store == KEPT and "prompt_cache" in inspect.signature(Llama.__init__).parameters:
+            arguments["prompt_cache"] = self.folder / "kv"  # not the user's own folder
+        return Llama(self.model, store=self.folder / f"{store}.db", keep=keep, **arguments)
 
 
-def speedups(result: Mapping[str, Any], kind: str) -> list[float]:
-    """Compute the speed of one kind of assistant in units of plain decoding, day by day."""
-    speed = {
-        (row["day"], row["kind"]): row["tokens"] / row["seconds"] if row["seconds"] else 0.0
-        for row in result["rows"]
-    }
-    days = sorted({row["day"] for row in result["rows"]})
-    return [speed[day, kind] / speed[day, PLAIN] if speed[day, PLAIN] else 1.0 for day in days]
+@contextmanager
+def _folder(out: Path | None) -> Iterator[Path]:
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="aded-edge-quarter-") as name:
+            yield Path(name)
+        return
+    folder = out.with_name(f"{out.stem}.stores")
+    try:
+        if folder.exists() and not out.exists():
+            shutil.rmtree(folder)  # what is left of a run whose result is gone
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise BenchError(f"cannot make the folder {folder}: {error.strerror}") from error
+    yield folder
+
+
+def _prepare(state: _State, others: Sequence[Session], progress: Progress) -> None:
+    """Measure the costs once for all stores, and hold the other user's sessions."""
+    if not state.result["rows"] and not state.result["prepared"]:
+        state.open(EMPTY, keep=True).close()
+        for store in (KEPT, OTHER):
+            for file in state.folder.glob(f"{EMPTY}.db*"):
+                shutil.copy2(file, state.folder / file.name.replace(EMPTY, store, 1))
+    for place, session in enumerate(others):
+        if place < state.result["prepared"]:
+            progress(PREPARING, len(session.turns))
+            continue
+        with closing(state.open(OTHER, keep=True)) as llama:
+            _answers(llama, session, OTHER, state.settings, None, progress)
+        state.note(prepared=place + 1)
+
+
+def _hold(state: _State, session: Session, store: str, progress: Progress) -> None:
+    if store == KEPT:
+        state.note(begun=session.id)
+    given = state.result["said"].get(session.id)
+    with closing(state.open(store, keep=store == KEPT)) as llama:
+        rows, said = _answers(llama, session, store, state.settings, given, progress)
+    state.add(session, store, rows, said)
+
+
+def _answers(
+    llama: Llama,
+    session: Session,
+    store: str,
+    settings: QuarterSettings,
+    given: Sequence[str] | None,
+    progress: Progress,
+) -> tuple[list[Row], list[str]]:
+    dialog = session.dialog()
+    messages, rows, said = [*dialog.before], [], []
+    for place, turn in enumerate(session.turns):
+        messages.append({"role": "user", "content": turn.text})
+        text, first, answer = _ask(llama, messages, settings)
+        expected = text if given is None else given[place]
+        stats = llama.stats
+        rows.append(
+            Row(
+                day=session.day,
+                session=session.id,
+                kind=session.kind,
+                turn=place,
+                store=store,
+                task=turn.task,
+                prompt_tokens=stats.prompt_tokens,
+                tokens=stats.tokens,
+                steps=stats.steps,
+                accepted=stats.accepted,
+                answer=answer,
+                first=first,
+                plain=stats.seconds_plain,
+                same=text == expected,
+            )
+        )
+        said.append(text)
+        messages.append({"role": "assistant", "content": expected})
+        progress(f"{session.id} {session.kind} {store}", 1)
+    return rows, said
+
+
+def _ask(
+    llama: Llama, messages: list[dict[str, str]], settings: QuarterSettings
+) -> tuple[str, float, float]:
+    """Return the answer, and the seconds to its first piece and to its end."""
+    pieces: list[str] = []
+    first = None
+    began = time.perf_counter()
+    chunks: Any = llama.create_chat_completion(
+        llama.as_text(messages),
+        stream=True,
+        temperature=settings.temperature,
+        max_tokens=settings.max_tokens,
+        seed=0,
+    )
+    for chunk in chunks:
+        piece = chunk["choices"][0]["delta"].get("content")
+        if piece:
+            first = first or time.perf_counter() - began
+            pieces.append(piece)
+    answer = time.perf_counter() - began
+    return "".join(pieces), first or answer, answer

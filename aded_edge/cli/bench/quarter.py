@@ -1,141 +1,173 @@
-"""`bench month`: simulate a month with the assistant; print a table, write JSON and a picture.
+"""`bench quarter`: a quarter of use with three stores; tables, JSON and a picture.
 
-Knows tables and pictures. Does not know how figures are computed.
+Knows options, tables and pictures. Does not know how figures are computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
 from rich.console import Console
 from tqdm import tqdm
 
-from aded_edge.bench.month.run import (
-    COLD,
-    KEPT,
-    PLAIN,
-    MonthSettings,
-    run,
-    sessions,
-    speedups,
+from aded_edge.bench.quarter.figures import (
+    MONTH,
+    TIMES,
+    Sums,
+    by_kind,
+    by_repetition,
+    by_week,
+    last_month,
+    times_as_fast,
 )
-from aded_edge.bench.results import save_result
+from aded_edge.bench.quarter.run import EMPTY, KEPT, OTHER, QuarterSettings, planned, run
+from aded_edge.bench.results import check_folder
+from aded_edge.bench.sessions import load_sessions, packaged, week_of
 from aded_edge.files import check_picture, save_picture
 from aded_edge.models.resolve import resolve
 
 from ..options import CTX, MODEL, THREADS, Command, FilePath, FiniteRange
 from ..output import console, plain_table
 
-WEEK = 7
-"""Days over which speeds are smoothed and summed up."""
+_TITLES = {"answer": "time to answer", "first": "time to first token", "generation": "generation"}
 
 
 @click.command(cls=Command)
 @MODEL
-@click.option("--prompts", type=FilePath, help="Sessions of your own. Default: from the package.")
-@click.option("--limit", type=click.IntRange(1), help="Number of sessions.")
-@click.option("--max-tokens", type=click.IntRange(2), default=128, show_default=True)
+@click.option("--prompts", type=FilePath, help="Sessions of your own. Default: the package's.")
+@click.option("--other", type=FilePath, help="Sessions of the other user. Default: the package's.")
+@click.option("--weeks", type=click.IntRange(1), help="Number of weeks.")
+@click.option("--limit", type=click.IntRange(1), help="Number of sessions, of the other user too.")
+@click.option("--max-tokens", type=click.IntRange(2), default=768, show_default=True)
 @click.option("--temperature", type=FiniteRange(0), default=0.0, show_default=True)
 @THREADS
 @click.option("--ctx", type=CTX, default=4096, show_default=True)
-@click.option("--json", "out", type=FilePath, help="Write the result here.")
+@click.option("--gpu-layers", type=int, default=0, show_default=True)
+@click.option(
+    "--json",
+    "out",
+    type=FilePath,
+    help="Write the result here after each session, and go on from it. Stores are kept beside it.",
+)
 @click.option("--png", type=FilePath, help="Draw it here; needs matplotlib.")
-def month(
+def quarter(
     model: str,
     prompts: Path | None,
+    other: Path | None,
+    weeks: int | None,
     limit: int | None,
     out: Path | None,
     png: Path | None,
+    *,
+    ctx: int,
     **options: Any,
 ) -> None:
-    """Simulate a month with the assistant: 30 sessions over recurring topics."""
+    """Hold a quarter of one person's use: with the kept store, an empty one, another user's.
+
+    A run with --json that was interrupted goes on with the same command; with a higher --weeks or
+    --limit it is extended.
+    """
     if png is not None:
         check_picture(png)
-    days = sessions(prompts)[:limit]
+    if out is not None:
+        check_folder(out)
+    sessions = load_sessions(prompts or packaged("quarter"))
+    sessions = [s for s in sessions if weeks is None or week_of(s.day) <= weeks][:limit]
+    others = load_sessions(other or packaged("other"))[:limit]
     file = resolve(model)  # last, because it may download
-    planned = 3 * sum(len(day.turns) for day in days)
-    with tqdm(total=planned, unit="answer") as bar:
-        result = run(file, days, _settings(**options), lambda answers: bar.update(answers) and None)
+    with tqdm(total=planned(sessions, others), unit="answer", smoothing=0.02) as bar:
+
+        def progress(label: str, answers: int) -> None:
+            bar.set_postfix_str(label, refresh=False)
+            bar.update(answers)
+
+        settings = QuarterSettings(n_ctx=ctx, **options)
+        result = run(file, sessions, others, settings, out, progress)
     to = console()
     show(result, to)
     if out is not None:
-        save_result(result, out)
         to.print(f"Written to {out}.")
     if png is not None:
         draw(result, png)
         to.print(f"Drawn to {png}.")
 
 
-def _settings(*, ctx: int, **options: Any) -> MonthSettings:
-    return MonthSettings(n_ctx=ctx, **options)
-
-
 def show(result: dict[str, Any], to: Console) -> None:
-    """Print the conditions and a table by day."""
+    """Print the conditions, and tables by week, kind and repetition."""
     to.print(_conditions(result))
-    kept, cold = speedups(result, KEPT), speedups(result, COLD)
-    rows = {(row["day"], row["kind"]): row for row in result["rows"]}
-    days = sorted({day for day, _ in rows})
-    figures = ("plain tokens/s", "kept", "empty", "MAT", "same")
-    table = plain_table("day", "topic", *figures, right=("day", *figures))
-    for place, day in enumerate(days):
-        one, plain = rows[day, KEPT], rows[day, PLAIN]
+    _table("week", by_week(result), to)
+    _table("kind", by_kind(result), to)
+    _table("task", by_repetition(result), to)
+    month = last_month(result)
+    if month:
+        answer, first, generation = (times_as_fast(month, KEPT, time) for time in TIMES)
+        to.print(
+            f"Last {MONTH} weeks: with the kept store answers come {answer:.2f} times as fast as "
+            f"with an empty one (first token {first:.2f}, generation {generation:.2f}); with "
+            f"another user's store {times_as_fast(month, OTHER):.2f} times."
+        )
+    same = sum(row["same"] for row in result["rows"])
+    to.print(f"{same} of {len(result['rows'])} answers are those of the store that was first.")
+    if result["unsure"]:
+        to.print(f"Left out because they were interrupted: {', '.join(result['unsure'])}.")
+
+
+def _table(name: str, groups: dict[Any, dict[str, Sums]], to: Console) -> None:
+    seconds = ("empty: answer s", "first s")
+    ratios = ("kept: answer", "first", "generation", "other: answer", "first", "generation")
+    figures = ("answers", "tokens", *seconds, *ratios)
+    table = plain_table(name, *figures, right=(*figures, "week"))
+    for group, stores in groups.items():
+        empty = stores[EMPTY]
         table.add_row(
-            str(day),
-            one["topic"],
-            f"{plain['tokens'] / plain['seconds']:.1f}" if plain["seconds"] else "",
-            f"{kept[place]:.2f}x",
-            f"{cold[place]:.2f}x",
-            f"{one['mat']:.2f}",
-            f"{one['identical']} of {one['answers']}",
+            str(group),
+            str(empty.answers),
+            str(empty.tokens),
+            f"{empty.answer / empty.answers:.2f}",
+            f"{empty.first / empty.answers:.2f}",
+            *(
+                f"{times_as_fast(stores, store, time):.2f}x"
+                for store in (KEPT, OTHER)
+                for time in TIMES
+            ),
         )
     to.print(table)
-    first, last, empty = (median(x) for x in (kept[:WEEK], kept[-WEEK:], cold[-WEEK:]))
-    to.print(
-        f"Median of the first week {first:.2f}x, of the last {last:.2f}x plain decoding; with an "
-        f"empty matrix every day {empty:.2f}x."
-    )
+    to.print()
 
 
 def draw(result: dict[str, Any], png: Path) -> None:
-    """Draw the speed over plain decoding by day.
+    """Draw by week how many times as fast each time is as with an empty store.
 
     Raises:
         BenchError: the picture cannot be written.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.8), layout="constrained")
-    axes = figure.subplots()
-    days = sorted({row["day"] for row in result["rows"]})
-    for kind, label, colour in (
-        (KEPT, "matrix kept from day to day", "#0072B2"),
-        (COLD, "matrix empty every day", "#E69F00"),
-    ):
-        values = speedups(result, kind)
-        axes.plot(days, values, "o", color=colour, alpha=0.5, markersize=4)
-        axes.plot(days, _smooth(values), "-", color=colour, label=f"{label} (median of 7 days)")
-    axes.axhline(1.0, color="black", linewidth=1, linestyle="--", label="plain decoding")
-    axes.set(xlabel="day", ylabel="speed over plain decoding", ylim=(0, None))
-    axes.set_title(_conditions(result), fontsize=8, loc="left", wrap=True)
-    axes.legend(frameon=False)
+    figure = Figure(figsize=(13, 4.4), layout="constrained")
+    weeks = by_week(result)
+    for axes, time in zip(figure.subplots(1, len(TIMES)), TIMES, strict=True):
+        for store, label, colour in (
+            (KEPT, "the user's own store, kept", "#0072B2"),
+            (OTHER, "another user's store", "#E69F00"),
+        ):
+            values = [times_as_fast(stores, store, time) for stores in weeks.values()]
+            axes.plot([*weeks], values, "o-", color=colour, markersize=4, label=label)
+        axes.axhline(1.0, color="black", linewidth=1, linestyle="--", label="empty store")
+        axes.set(xlabel="week", ylim=(0, None), title=_TITLES[time])
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.axes[0].set_ylabel("times as fast as with an empty store")
+    figure.axes[0].legend(frameon=False)
+    figure.suptitle(_conditions(result), fontsize=8, x=0.01, ha="left")
     save_picture(figure, png, dpi=110)
-
-
-def _smooth(values: Sequence[float]) -> list[float]:
-    half = WEEK // 2
-    return [median(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
 
 
 def _conditions(result: dict[str, Any]) -> str:
     about, settings = result["conditions"], result["settings"]
-    days = len({row["day"] for row in result["rows"]})
+    held = {row["session"] for row in result["rows"]}
     return (
-        f"{about['model']}, {days} sessions, up to {settings['max_tokens']} tokens an answer, "
+        f"{about['model']}, {len(held)} sessions, up to {settings['max_tokens']} tokens an answer, "
         f"temperature {settings['temperature']:g}, {settings['threads']} threads, n_ctx "
         f"{settings['n_ctx']}, llama-cpp-python {about['llama_cpp_python']}, {about['time']}"
     )
