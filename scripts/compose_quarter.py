@@ -61,8 +61,23 @@ def main() -> None:
     ]
     sessions = [session for pool in pools for session in spread(pool, rng)]
     sessions.sort(key=lambda session: session["day"])
+    bring_up_to_date(sessions)
     write(PACKAGE / "quarter.jsonl", [*texts(), *sessions])
     write(PACKAGE / "other.jsonl", other())
+
+
+def bring_up_to_date(sessions: Iterable[Row]) -> None:
+    """Attach documents to look up as the edits up to that day left them."""
+    latest: dict[str, str] = {}
+    for session in sessions:
+        for said in session["turns"]:
+            names = said.get("attach", [])
+            for place, name in enumerate(names):
+                if ".." in name:
+                    after = name.partition("..")[2]
+                    latest[after.partition(".")[0]] = after
+                elif session["kind"] == "lookup" and (TEXTS / "files" / f"{name}.md").exists():
+                    names[place] = latest.get(name, f"{name}.md@1")
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:

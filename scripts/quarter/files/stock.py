@@ -50,6 +50,42 @@ def order_total(parts: list[Part], supplier: str) -> float:
     return total
 
 
+def receive(parts: list[Part], number: str, count: int) -> Part:
+    """Put delivered parts on the shelf."""
+    for part in parts:
+        if part.number == number:
+            part.in_stock += count
+            return part
+    raise KeyError(f"no part {number}")
+
+
+def take(parts: list[Part], number: str, count: int = 1) -> Part:
+    """Take parts from the shelf for a repair."""
+    for part in parts:
+        if part.number == number:
+            if part.in_stock < count:
+                raise ValueError(f"only {part.in_stock} of {number} left")
+            part.in_stock -= count
+            return part
+    raise KeyError(f"no part {number}")
+
+
+def stock_value(parts: list[Part]) -> dict[str, float]:
+    """Value of the stock, by supplier."""
+    values: dict[str, float] = {}
+    for part in parts:
+        value = part.in_stock * part.unit_price
+        values[part.supplier] = values.get(part.supplier, 0.0) + value
+    return values
+
+
+def save(parts: list[Part], path: str) -> None:
+    """Save all parts."""
+    rows = [vars(part) for part in parts]
+    with open(path, "w") as out:
+        json.dump(rows, out, indent=2)
+
+
 if __name__ == "__main__":
     stock = load("parts.json")
     for line in order_lines(stock, "Brennhof"):
