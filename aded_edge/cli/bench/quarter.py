@@ -97,6 +97,11 @@ def quarter(
 def show(result: dict[str, Any], to: Console) -> None:
     """Print the conditions, and tables by week, kind and repetition."""
     to.print(_conditions(result))
+    to.print(
+        "Seconds of an answer and to its first token with an empty store; then how many times as "
+        "fast the answer, the first token and the generation are with the kept store, and the "
+        "answer with another user's."
+    )
     _table("week", by_week(result), to)
     _table("kind", by_kind(result), to)
     _table("task", by_repetition(result), to)
@@ -115,23 +120,19 @@ def show(result: dict[str, Any], to: Console) -> None:
 
 
 def _table(name: str, groups: dict[Any, dict[str, Sums]], to: Console) -> None:
-    seconds = ("empty: answer s", "first s")
-    ratios = ("kept: answer", "first", "generation", "other: answer", "first", "generation")
-    figures = ("answers", "tokens", *seconds, *ratios)
+    figures = ("answers", "tokens", "answer s", "first s", "kept", "first", "gen.", "other")
     table = plain_table(name, *figures, right=(*figures, "week"))
     for group, stores in groups.items():
         empty = stores[EMPTY]
+        ratios = [times_as_fast(stores, KEPT, time) for time in TIMES]
+        ratios.append(times_as_fast(stores, OTHER))
         table.add_row(
             str(group),
             str(empty.answers),
             str(empty.tokens),
             f"{empty.answer / empty.answers:.2f}",
             f"{empty.first / empty.answers:.2f}",
-            *(
-                f"{times_as_fast(stores, store, time):.2f}x"
-                for store in (KEPT, OTHER)
-                for time in TIMES
-            ),
+            *(f"{ratio:.2f}x" for ratio in ratios),
         )
     to.print(table)
     to.print()
