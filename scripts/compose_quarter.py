@@ -76,7 +76,7 @@ def bring_up_to_date(sessions: Iterable[Row]) -> None:
                 if ".." in name:
                     after = name.partition("..")[2]
                     latest[after.partition(".")[0]] = after
-                elif session["kind"] == "lookup" and (TEXTS / "files" / f"{name}.md").exists():
+                elif session["kind"] == "lookup" and (TEXTS / "files" / f"{name}.md.txt").exists():
                     names[place] = latest.get(name, f"{name}.md@1")
 
 
@@ -104,7 +104,7 @@ def texts() -> Iterator[Row]:
         for path in sorted((TEXTS / folder).iterdir()):
             yield {"text": path.stem, "content": path.read_text(encoding="utf-8")}
     for path in sorted((TEXTS / "files").iterdir()):
-        yield {"text": f"{path.name}@1", "content": path.read_text(encoding="utf-8")}
+        yield {"text": f"{path.stem}@1", "content": path.read_text(encoding="utf-8")}
     for name, version, _, changes in changes_of_files():
         earlier = f"{name}@{version}"
         yield {"text": f"{name}@{version + 1}", "from": earlier, "replace": changes}

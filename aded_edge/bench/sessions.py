@@ -101,7 +101,7 @@ PACKAGED = ("quarter", "other")
 
 def packaged(name: str) -> Path:
     """Return the path of one of the files in the package."""
-    return Path(str(files("aded_edge.bench").joinpath("quarter", f"{name}.jsonl")))
+    return Path(str(files("aded_edge.bench") / "quarter" / f"{name}.jsonl"))
 
 
 def load_sessions(path: Path) -> list[Session]:

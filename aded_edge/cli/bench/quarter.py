@@ -159,7 +159,8 @@ def draw(result: dict[str, Any], png: Path) -> None:
         axes.set(xlabel="week", ylim=(0, None), title=_TITLES[time])
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.axes[0].set_ylabel("times as fast as with an empty store")
-    figure.axes[0].legend(frameon=False)
+    handles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(_conditions(result), fontsize=8, x=0.01, ha="left")
     save_picture(figure, png, dpi=110)
 
