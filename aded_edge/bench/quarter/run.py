@@ -212,14 +212,18 @@ def _folder(out: Path | None) -> Iterator[Path]:
 
 
 def _prepare(state: _State, others: Sequence[Session], progress: Progress) -> None:
-    """Measure the costs once for all stores, and hold the other user's sessions."""
-    if not state.result["rows"] and not state.result["prepared"]:
+    """Measure the costs once for all stores, and hold the other user's sessions.
+
+    Once the user's own sessions have begun, the other store stays as it is.
+    """
+    begun = bool(state.result["rows"])
+    if not begun and not state.result["prepared"]:
         state.open(EMPTY, keep=True).close()
         for store in (KEPT, OTHER):
             for file in state.folder.glob(f"{EMPTY}.db*"):
                 shutil.copy2(file, state.folder / file.name.replace(EMPTY, store, 1))
     for place, session in enumerate(others):
-        if place < state.result["prepared"]:
+        if begun or place < state.result["prepared"]:
             progress(PREPARING, len(session.turns))
             continue
         with closing(state.open(OTHER, keep=True)) as llama:

@@ -67,7 +67,7 @@ def quarter(
     """Hold a quarter of one person's use: with the kept store, an empty one, another user's.
 
     A run with --json that was interrupted goes on with the same command; with a higher --weeks or
-    --limit it is extended.
+    --limit it is extended, except for the other user's sessions.
     """
     if png is not None:
         check_picture(png)

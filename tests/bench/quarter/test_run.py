@@ -28,8 +28,8 @@ def held(tiny_path, few, tmp_path):
     """Holds sessions, and writes them to a file."""
     out = tmp_path / "out.json"
 
-    def held(days=DAYS, settings=SETTINGS, progress=lambda label, answers: None):
-        return run(tiny_path, days, OTHERS, settings, out, progress)
+    def held(days=DAYS, settings=SETTINGS, progress=lambda label, answers: None, others=OTHERS):
+        return run(tiny_path, days, others, settings, out, progress)
 
     held.out = out
     held.stores = tmp_path / "out.stores"
@@ -85,6 +85,17 @@ def test_a_run_goes_on_where_it_was_interrupted(held):
     assert result["rows"][: len(kept["rows"])] == kept["rows"]
     assert result["unsure"] == ["2.1"], "its store had learned from an answer of the session"
     assert held()["unsure"] == ["2.1"]
+
+
+def test_the_other_store_stays_as_it_is_once_sessions_were_held(held):
+    held(DAYS[:1])
+    before = (held.stores / f"{OTHER}.db").read_bytes()
+    done = []
+    again = [*OTHERS, Session(2, 1, "cats", "", (Turn("And cats?"),))]
+    result = held(others=again, progress=lambda label, answers: done.append(answers))
+    assert (held.stores / f"{OTHER}.db").read_bytes() == before
+    assert result["prepared"] == 1
+    assert sum(done) == planned(DAYS, again)
 
 
 @pytest.mark.parametrize("text", ["no json", "{}", "[]", '{"conditions": {"bytes": 1}}'])
