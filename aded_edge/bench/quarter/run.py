@@ -29,6 +29,7 @@ from aded_edge.bench.machine import run_conditions
 from aded_edge.bench.results import save_result
 from aded_edge.bench.sessions import Session
 from aded_edge.errors import BenchError
+from aded_edge.llamacpp.prompt import Prompter
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.options import llama_arguments
 
@@ -115,7 +116,8 @@ def run(
         interrupted with KEPT, whose store may have known some of their answers. Ready for JSON.
 
     Raises:
-        BenchError: `out` is no result, or that of other conditions.
+        BenchError: `out` is no result, or that of other conditions; or a session does not fit into
+            the context.
         ModelError: the model cannot be loaded.
     """
     with _folder(out) as folder:
@@ -203,9 +205,12 @@ def _folder(out: Path | None) -> Iterator[Path]:
         return
     folder = out.with_name(f"{out.stem}.stores")
     try:
-        if folder.exists() and not out.exists():
-            shutil.rmtree(folder)  # what is left of a run whose result is gone
         folder.mkdir(mode=0o700, exist_ok=True)
+        if not out.exists():  # what is left of a run whose result is gone
+            for store in STORES:
+                for file in folder.glob(f"{store}.db*"):
+                    file.unlink()
+            shutil.rmtree(folder / "kv", ignore_errors=True)
     except OSError as error:
         raise BenchError(f"cannot make the folder {folder}: {error.strerror}") from error
     yield folder
@@ -248,10 +253,19 @@ def _answers(
     given: Sequence[str] | None,
     progress: Progress,
 ) -> tuple[list[Row], list[str]]:
-    dialog = session.dialog()
-    messages, rows, said = [*dialog.before], [], []
+    """Hold a session; it ends before the first turn that leaves no room for an answer."""
+    messages, rows, said = [*session.dialog().before], [], []
+    prompter = Prompter(llama)
     for place, turn in enumerate(session.turns):
         messages.append({"role": "user", "content": turn.text})
+        if len(prompter.tokens(messages)) + settings.max_tokens >= llama.n_ctx():
+            if not rows:
+                raise BenchError(
+                    f"session {session.id} and an answer do not fit into {llama.n_ctx()} tokens; "
+                    "give a larger --ctx"
+                )
+            progress(session.id, len(session.turns) - place)
+            break
         text, first, answer = _ask(llama, messages, settings)
         expected = text if given is None else given[place]
         stats = llama.stats

@@ -40,10 +40,10 @@ _TITLES = {"answer": "time to answer", "first": "time to first token", "generati
 @click.option("--other", type=FilePath, help="Sessions of the other user. Default: the package's.")
 @click.option("--weeks", type=click.IntRange(1), help="Number of weeks.")
 @click.option("--limit", type=click.IntRange(1), help="Number of sessions, of the other user too.")
-@click.option("--max-tokens", type=click.IntRange(2), default=768, show_default=True)
+@click.option("--max-tokens", type=click.IntRange(2), default=1280, show_default=True)
 @click.option("--temperature", type=FiniteRange(0), default=0.0, show_default=True)
 @THREADS
-@click.option("--ctx", type=CTX, default=4096, show_default=True)
+@click.option("--ctx", type=CTX, default=6144, show_default=True)
 @click.option("--gpu-layers", type=int, default=0, show_default=True)
 @click.option(
     "--json",

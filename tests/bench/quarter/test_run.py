@@ -98,6 +98,19 @@ def test_the_other_store_stays_as_it_is_once_sessions_were_held(held):
     assert sum(done) == planned(DAYS, again)
 
 
+def test_a_session_ends_before_the_turn_that_does_not_fit(held):
+    long = Session(1, 1, "tea", "", (Turn("Hello."), Turn("one two " * 400), Turn("Bye.")))
+    done = []
+    rows = held([long], progress=lambda label, answers: done.append(answers))["rows"]
+    assert sorted((row["store"], row["turn"]) for row in rows) == [(s, 0) for s in sorted(STORES)]
+    assert sum(done) == planned([long], OTHERS)
+
+
+def test_a_question_that_never_fits_is_told(held):
+    with pytest.raises(BenchError, match="larger --ctx"):
+        held([Session(1, 1, "tea", "", (Turn("one two " * 400),))])
+
+
 @pytest.mark.parametrize("text", ["no json", "{}", "[]", '{"conditions": {"bytes": 1}}'])
 def test_a_file_that_is_no_such_result_is_not_overwritten(held, text):
     held.out.write_text(text, encoding="utf-8")
