@@ -254,7 +254,9 @@ def _answers(
     progress: Progress,
 ) -> tuple[list[Row], list[str]]:
     """Hold a session; it ends before the first turn that leaves no room for an answer."""
-    messages, rows, said = [*session.dialog().before], [], []
+    messages = [*session.dialog().before]
+    rows: list[Row] = []
+    said: list[str] = []
     prompter = Prompter(llama)
     for place, turn in enumerate(session.turns):
         messages.append({"role": "user", "content": turn.text})

@@ -26,7 +26,7 @@ def test_weeks_are_printed_and_written(traces, tmp_path, capsys):
     arguments = ["bench", "weeks", *map(str, traces), "--cost", "gpu", "--json", str(out)]
     assert guarded(cli, arguments) == 0
     said = capsys.readouterr().out
-    assert "kept over empty" in said
+    assert "kept/empty" in said
     assert "gpu" in said
     written = json.loads(out.read_text(encoding="utf-8"))
     assert {(row["store"], row["week"]) for row in written["weeks"]} == {
