@@ -95,7 +95,7 @@ def test_the_config_file_names_the_store_of_every_command(command, config, here,
 
 TAKES_A_MODEL = [
     ["bench", "--prompts", "prompts.jsonl", "--decoders", "llama_cpp"],
-    ["bench", "month"],
+    ["bench", "quarter"],
     ["bench", "record", "--prompts", "prompts.jsonl", "--out", "x.npz"],
     ["chat", "--prompt", "x"],
     ["doctor"],
@@ -133,7 +133,7 @@ def test_the_config_file_names_the_model_of_every_command(command, config, capsy
     ],
 )
 def test_every_command_takes_a_path_a_name_and_a_repo(command, model, words, capsys):
-    at = 2 if command[1:2] in (["month"], ["record"]) else 1
+    at = 2 if command[1:2] in (["quarter"], ["record"]) else 1
     status, _, errors = run(capsys, *command[:at], model, *command[at:])
     assert status == 1
     assert words in errors

@@ -31,6 +31,14 @@ from aded_edge.llamacpp.prompt import common_prefix
 from .curves import Curve
 from .trace import Turn
 
+LEAVES = 16
+"""Leaves of a draft where rows are cheap, as in `Llama`; else drafts are chains."""
+
+
+def leaves_for(curve: Curve) -> int:
+    """Return the leaves of drafts on a machine."""
+    return LEAVES if CostBudget(CostCurve(curve.measurable())).rows_are_cheap else 1
+
 
 @dataclass
 class Tally:

@@ -6,7 +6,8 @@ import click
 
 from ..options import Group
 
-COMMANDS = {name: f"bench.{name}" for name in ("month", "picture", "record", "replay", "speed")}
+_NAMES = ("picture", "quarter", "record", "replay", "speed", "weeks")
+COMMANDS = {name: f"bench.{name}" for name in _NAMES}
 """Name of a command -> its module. To add one, write the file and add its name."""
 
 

@@ -16,6 +16,7 @@ from aded_edge.bench.dialogs import Dialog, load_dialogs
 from aded_edge.bench.replay.record import RecordSettings
 from aded_edge.bench.replay.record import record as record_trace
 from aded_edge.bench.results import check_folder
+from aded_edge.bench.sessions import PACKAGED, load_sessions, packaged
 from aded_edge.models.resolve import resolve
 
 from ..options import MODEL, RPC, Command, FilePath, FiniteRange, how_it_runs
@@ -24,10 +25,16 @@ from ..output import console
 
 @click.command(cls=Command)
 @MODEL
-@click.option("--prompts", type=FilePath, required=True, help="Spec-Bench JSONL.")
+@click.option(
+    "--prompts",
+    required=True,
+    help="Spec-Bench JSONL; or quarter, or other: the sessions of bench quarter, in their order.",
+)
 @click.option("--out", type=FilePath, required=True, help="The trace to write, an .npz file.")
 @click.option(
-    "--limit", type=click.IntRange(1), help="Number of dialogs, from all categories in turn."
+    "--limit",
+    type=click.IntRange(1),
+    help="Number of dialogs, from all categories in turn; or of sessions.",
 )
 @click.option("--max-tokens", type=click.IntRange(2), default=192, show_default=True)
 @click.option("--temperature", type=FiniteRange(0), default=0.0, show_default=True)
@@ -36,7 +43,7 @@ from ..output import console
 @RPC
 def record(
     model: str,
-    prompts: Path,
+    prompts: str,
     out: Path,
     limit: int | None,
     *,
@@ -46,13 +53,21 @@ def record(
     **running: Any,
 ) -> None:
     """Record a model's answers, so that drafting can be tried without it."""
-    dialogs = load_dialogs(prompts, limit)
+    dialogs, name = _dialogs(prompts, limit)
     check_folder(out)
-    settings = RecordSettings(prompts.name, max_tokens, temperature, seed)
+    settings = RecordSettings(name, max_tokens, temperature, seed)
     trace = record_trace(resolve(model), _with_bar(dialogs), settings, **running)
     trace.save(out)
     tokens = sum(len(turn.answer) for turn in trace.turns)
     console().print(f"{len(trace.turns)} answers, {tokens} tokens, written to {out}")
+
+
+def _dialogs(prompts: str, limit: int | None) -> tuple[list[Dialog], str]:
+    if prompts in PACKAGED:
+        sessions = load_sessions(packaged(prompts))[:limit]
+        return [session.dialog() for session in sessions], prompts
+    path = Path(prompts)
+    return load_dialogs(path, limit), path.name
 
 
 def _with_bar(dialogs: list[Dialog]) -> Iterator[Dialog]:

@@ -17,12 +17,10 @@ from tqdm import tqdm
 
 from aded_edge.bench.replay.compare import AUTO, POLICIES, Row, compare, visits_of
 from aded_edge.bench.replay.curves import Curve, load_curves
-from aded_edge.bench.replay.run import Replay
+from aded_edge.bench.replay.run import Replay, leaves_for
 from aded_edge.bench.replay.trace import Trace
 from aded_edge.bench.replay.transcript import read_transcript
 from aded_edge.bench.results import check_folder, save_result
-from aded_edge.decode.budget import CostBudget
-from aded_edge.decode.cost_curve import CostCurve
 from aded_edge.draft.drafter import AdaptiveDrafter, PaperDrafter
 from aded_edge.errors import BenchError
 from aded_edge.models.default import DEFAULT_MODEL
@@ -31,9 +29,6 @@ from aded_edge.runtime.persistence import load_learned
 
 from ..options import Command, FilePath, FiniteRange, StorePath
 from ..output import console
-
-_LEAVES = 16
-"""Leaves of a draft where rows are cheap, as in `Llama`; else drafts are chains."""
 
 _DEPTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
 """Depths that are printed; the JSON has all of them."""
@@ -142,7 +137,7 @@ def replay(
     kind = PaperDrafter if search == "puct" else AdaptiveDrafter
 
     def ours(curve: Curve) -> Replay:
-        drafter = kind(max_leaves=leaves or _leaves(curve), **drafting)
+        drafter = kind(max_leaves=leaves or leaves_for(curve), **drafting)
         for part in learned:
             drafter.absorb(part)
         drafter.calibration.doubt()
@@ -190,10 +185,6 @@ def _conditions(recorded: Trace) -> str:
         f"{about['model']}, {about['prompts']}, {len(recorded.turns)} answers of up to "
         f"{about['max_tokens']} tokens, temperature {about['temperature']}, seed {about['seed']}"
     )
-
-
-def _leaves(curve: Curve) -> int:
-    return _LEAVES if CostBudget(CostCurve(curve.measurable())).rows_are_cheap else 1
 
 
 def _result(recorded: list[Trace], rows: list[Row], options: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from aded_edge.bench.replay.trace import Trace
 from aded_edge.cli.main import cli, guarded
 from tests.bench.replay.dialogs import DIALOGS, write_dialogs
 
@@ -31,3 +32,16 @@ def test_what_cannot_be_read_is_told_in_one_line(bad, model_path, prompts, tmp_p
     said = capsys.readouterr().err
     assert "gone" in said
     assert len(said.splitlines()) == 1
+
+
+def test_the_sessions_in_the_package_are_recorded_in_their_order(tiny_path, tmp_path, few):
+    out = tmp_path / "trace.npz"
+    how = ["--max-tokens", "2", "--ctx", "4096", "--threads", "1", "--limit", "2"]
+    prompts = ["--prompts", "other", "--out", str(out)]
+    assert guarded(cli, ["bench", "record", str(tiny_path), *prompts, *how]) == 0
+    trace = Trace.load(out)
+    assert trace.conditions["prompts"] == "other"
+    assert [(t.dialog, t.turn) for t in trace.turns] == [
+        *(("1.1", turn) for turn in range(3)),
+        *(("1.2", turn) for turn in range(2)),
+    ]
