@@ -178,9 +178,9 @@ class CostBudget:
 
         Where a wider batch costs less than these nodes, they are filled up to it.
         """
-        nodes, rows, self._leaves = self._best(tree, len(tree))
+        nodes, rows, self._leaves = self._best(tree, len(tree), may_fill=self._places is None)
         if not self._may_risk(rows):
-            nodes, rows, self._leaves = self._best(tree, int(self._credit))
+            nodes, rows, self._leaves = self._best(tree, int(self._credit), may_fill=False)
         if nodes:
             self._plain_steps = 0
             if self._plain_due:
@@ -230,7 +230,7 @@ class CostBudget:
         if self._observed % _REFRESH == 0:
             self.most_nodes, self.worth = self._useful()
 
-    def _best(self, tree: DraftTree, most: int) -> tuple[int, int, int]:
+    def _best(self, tree: DraftTree, most: int, may_fill: bool) -> tuple[int, int, int]:
         """Of the first `most` nodes, how many are worth their evaluation.
 
         Returns:
@@ -241,7 +241,6 @@ class CostBudget:
         if most < 1 or self._credit <= 0.0 or tree.probs[0] < 2 * self.worth:
             return 0, 1, 1
         widths, ratios = self._charged()
-        may_fill = self._places is None and most == len(tree)
         if not may_fill:  # it may only end where a width does
             most = int(widths[np.searchsorted(widths, most + 1, "right") - 1]) - 1
         nodes, width, branches = best_nodes(

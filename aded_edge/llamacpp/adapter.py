@@ -8,6 +8,9 @@ Knows what llama_cpp's constructor leaves to clean up. Does not know what an ada
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 import llama_cpp
 
 
@@ -23,4 +26,10 @@ def without_cycle(llama: llama_cpp.Llama) -> None:
     for one in list(cleaning):
         if getattr(getattr(one[1], "__wrapped__", None), "__name__", "") == "free_lora_adapter":
             cleaning.remove(one)
-            llama._stack.callback(llama_cpp.llama_adapter_lora_free, llama._lora_adapter)
+            llama._stack.callback(_free, llama._lora_adapter, os.getpid())
+
+
+def _free(adapter: Any, process: int) -> None:
+    # A process made by fork has only a copy: to free it there would tell workers to free theirs.
+    if os.getpid() == process:
+        llama_cpp.llama_adapter_lora_free(adapter)

@@ -22,6 +22,11 @@ from .rpc import check_workers
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+NO_TOKEN = -1
+"""The token of places in a history that hold none: llama_cpp's chat handlers evaluate a picture as
+vectors, and leave the tokens of its places as they were. It stands for a border between two texts
+wherever text is learned and drafted, and no prompt holds it."""
+
 
 def reopen(
     llama: llama_cpp.Llama,

@@ -25,8 +25,10 @@ from aded_edge.arrays import Int32Array
 from aded_edge.errors import EvaluationError
 
 from .checkpoints import Checkpoints
-from .context import bind_batch, is_recurrent, reopen
+from .context import NO_TOKEN, bind_batch, is_recurrent, reopen
+from .rpc import check_workers
 from .target import LAST_ROW, LlamaTarget
+from .window import holds_window
 
 SNAPSHOTS = (7, 3)
 """Copies of the state that may be kept; a draft has as many tokens at most. Not more, because
@@ -46,6 +48,9 @@ thoughts) parts from the prompt in the last tokens."""
 
 NO_ROLLBACK = "llama.cpp cannot take tokens back from this architecture's recurrent memory"
 """`Stats.plain_because` of Mamba, Granite-hybrid and others."""
+
+NO_ROOM = f"n_ubatch is too small to take tokens back; give {SNAPSHOTS[-1] + 2} or more"
+"""The same for a recurrent model that is opened for very narrow batches."""
 
 _NOWHERE = (-1, -1)
 
@@ -89,7 +94,7 @@ class RecurrentTarget(LlamaTarget):
         """Drop what the memory holds from position `length` on.
 
         Returns:
-            False if that is not possible; the memory is as before.
+            False if that is not possible; the memory is as before, or empty.
         """
         if length > 0:
             end = self._end()
@@ -100,7 +105,10 @@ class RecurrentTarget(LlamaTarget):
                 return False
         self._reach = _NOWHERE
         self._checkpoints.drop_behind(length)
-        return super().truncate(length if length > 0 else -1)
+        whole = super().truncate(length if length > 0 else -1)
+        if not whole:  # a sliding window has holes now
+            super().truncate(-1)
+        return whole
 
     def _cut(self, length: int) -> None:
         self.truncate(length)  # where it cannot, bring_back() makes up for it
@@ -114,6 +122,8 @@ class RecurrentTarget(LlamaTarget):
         length, end = int(self._llama.n_tokens), self._end()
         if end == length or (end > length and self.truncate(length)):
             return
+        if 0 < end < length and (self._llama.input_ids[end:length] == NO_TOKEN).all():
+            return  # a picture has more places in the history than positions
         self.row = LAST_ROW
         self._evaluate_again(self._restore(length), length)
 
@@ -171,13 +181,19 @@ class RecurrentTarget(LlamaTarget):
         """
         self._reach = _NOWHERE
         place = self._checkpoints.restore(length) if length <= self._end() else 0
-        if place == 0:
+        if place == 0 or not holds_window(self._llama, place):
             self.truncate(0)
+            return 0
         return place
 
     def _evaluate_again(self, begin: int, end: int) -> None:
         """Evaluate a part of the history, of which the memory holds the beginning."""
         llama = self._llama
+        if (llama.input_ids[begin:end] == NO_TOKEN).any():
+            raise EvaluationError(
+                "the picture or sound that this answer is about is no longer in memory; give it "
+                "again, as a message of create_chat_completion()"
+            )
         pieces = range(begin, end, llama.n_batch)
         for start in pieces:
             stop = min(start + int(llama.n_batch), end)
@@ -191,6 +207,7 @@ class RecurrentTarget(LlamaTarget):
             code = int(llama_cpp.llama_decode(self._ctx, batch))
             if code != 0:
                 self.truncate(0)
+                check_workers(llama)
                 raise EvaluationError(
                     f"llama_decode returned {code} while {end} tokens were evaluated again; call "
                     "reset() and ask again"
@@ -209,7 +226,7 @@ def why_no_rollback(llama: llama_cpp.Llama) -> str | None:
     """
     if not is_recurrent(llama) or open_recurrent_context(llama):
         return None
-    return NO_ROLLBACK
+    return NO_ROLLBACK if _room(llama) >= SNAPSHOTS[-1] else NO_ROOM
 
 
 def open_recurrent_context(llama: llama_cpp.Llama) -> int:
@@ -222,7 +239,7 @@ def open_recurrent_context(llama: llama_cpp.Llama) -> int:
     Raises:
         ModelError: there is not enough memory, or the LoRA adapter does not fit.
     """
-    room = llama.context_params.n_ubatch - 2  # llama.cpp ends the process if it has less
+    room = _room(llama)
     if room < SNAPSHOTS[-1] or not _reopened(llama, SNAPSHOTS[-1]):
         return 0
     # The first token of the vocabulary, whichever it is: the size of a state is asked for.
@@ -236,6 +253,10 @@ def open_recurrent_context(llama: llama_cpp.Llama) -> int:
     if fitting and fitting[0] != SNAPSHOTS[-1]:
         _reopened(llama, fitting[0])
     return int(llama_cpp.llama_n_rs_seq(llama.ctx))
+
+
+def _room(llama: llama_cpp.Llama) -> int:
+    return int(llama.context_params.n_ubatch) - 2  # llama.cpp ends the process if it has less
 
 
 def _reopened(llama: llama_cpp.Llama, snapshots: int) -> int:

@@ -105,7 +105,9 @@ class Workers:
 
     def close(self) -> None:
         """Disconnect. The model must be freed before: it is of no use any more."""
-        for each in self._relays:
+        relays, self._relays = self._relays, []
+        self._lost = self._lost or "the model is closed; load it again"
+        for each in relays:
             each.close()
 
 

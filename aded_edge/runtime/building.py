@@ -96,6 +96,7 @@ def build_loop(llama: Llama, target: LlamaTarget, persistence: Persistence | Non
     if persistence is not None:
         known = model_fingerprint(llama), model_name(llama)
         persistence.load(*known, drafter, llama.n_vocab())
+    costs.compile_kernels(llama, target, persistence)
     began = time.perf_counter()
     curve = load_or_measure(llama, target, persistence)
     if paper:

@@ -93,9 +93,6 @@ def load_or_measure(
         curve.switch = _switch(curve, changes)
         return curve
     log.info("measuring the costs of evaluations on this machine (once, at most two seconds) ...")
-    if offloading.evaluating(llama):
-        compile_kernels(llama, target)
-        began = time.perf_counter()
     evaluate = chain_evaluation(llama, target, MEASURE_SECONDS / 4)
     if known is not None:
         curve = CostCurve(known, most)
@@ -179,12 +176,16 @@ def _believable(kept: dict[int, float]) -> dict[int, float]:
     return {w: min(max(cost, kept[1]), 2 * w * kept[1]) for w, cost in kept.items()}
 
 
-def compile_kernels(llama: llama_cpp.Llama, target: LlamaTarget) -> None:
-    """Evaluate one row, and several where that is fast, so that a device compiles its kernels.
+def compile_kernels(
+    llama: llama_cpp.Llama, target: LlamaTarget, persistence: Persistence | None
+) -> None:
+    """Let a device compile its kernels, unless the costs are known.
 
     It compiles a kernel when it first needs it, which can take seconds. The first answer would wait
     for these kernels anyway, so their time is not part of the measurement.
     """
+    if not offloading.evaluating(llama) or _load(llama, persistence) is not None:
+        return
     rows = min(_PIECE, target.max_nodes + 1)
     tokens = np.random.default_rng(0).integers(0, llama.n_vocab(), rows, np.int32)
 

@@ -11,18 +11,13 @@ import numpy as np
 
 from aded_edge.arrays import Int32Array
 from aded_edge.errors import EvaluationError, PromptError
+from aded_edge.llamacpp.context import NO_TOKEN
 from aded_edge.llamacpp.prompt import common_prefix
 from aded_edge.llamacpp.purpose import encode
 from aded_edge.llamacpp.target import LlamaTarget
 
 if TYPE_CHECKING:
     import llama_cpp
-
-
-UNKNOWN = -1
-"""The token of places in a history that hold none: llama_cpp's chat handlers evaluate a picture as
-vectors, and leave the tokens of its places as they were. It stands for a border between two texts
-wherever text is learned and drafted, and no prompt holds it."""
 
 
 def prefill(llama: llama_cpp.Llama, target: LlamaTarget, tokens: list[int], reset: bool) -> int:
@@ -63,7 +58,7 @@ def prefill(llama: llama_cpp.Llama, target: LlamaTarget, tokens: list[int], rese
             f"the prompt needs {known + len(new)} tokens and the context holds "
             f"{known + room}; shorten it or give Llama() a larger n_ctx"
         )
-    if UNKNOWN in new:
+    if NO_TOKEN in new:
         raise PromptError(
             "the prompt holds a picture or sound that is no longer in memory; give it again, as a "
             "message of create_chat_completion()"
@@ -100,7 +95,7 @@ def restore(
     if kept <= 0:
         llama.reset()
         kept = 0
-    if UNKNOWN in history[kept:]:
+    if NO_TOKEN in history[kept:]:
         raise EvaluationError(
             "another answer took the memory of the picture or sound that this one is about; let "
             "one answer end before the next begins"

@@ -16,6 +16,7 @@ import llama_cpp
 
 from aded_edge.arrays import Int32Array
 from aded_edge.errors import EvaluationError, ModelError, WorkerError
+from aded_edge.llamacpp.context import NO_TOKEN
 from aded_edge.llamacpp.literal import LiteralLlama
 from aded_edge.llamacpp.purpose import sized_embeddings, why_no_answer
 from aded_edge.llamacpp.target import LAST_ROW, LlamaTarget
@@ -23,7 +24,7 @@ from aded_edge.llamacpp.window import holds_window
 
 from .access import Access, alone, reading
 from .closed import CLOSED, Freed
-from .prefill import UNKNOWN, restore
+from .prefill import restore
 
 
 class SettledLlama(LiteralLlama):
@@ -106,7 +107,7 @@ class SettledLlama(LiteralLlama):
         """Clear the history; see `llama_cpp.Llama.reset`."""
         self._settle()
         super().reset()  # type: ignore[no-untyped-call]
-        self.input_ids.fill(UNKNOWN)
+        self.input_ids.fill(NO_TOKEN)
         if self._target is not None:
             self._target.truncate(0)
 

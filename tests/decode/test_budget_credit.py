@@ -57,3 +57,11 @@ def test_a_process_that_lost_drafts_again_when_it_wins():
     decode(budget, LAPTOP, 600, accepted=lambda drafted: 0)
     assert budget._credit < CREDIT
     assert decode(budget, LAPTOP, 600, accepted=lambda drafted: drafted) < 0.5
+
+
+@pytest.mark.parametrize("nodes", range(1, 8))
+def test_a_wide_batch_that_seems_free_is_not_filled_up_beyond_the_credit(nodes):
+    """What was kept says that 16 rows cost hardly more than one, and no step confirmed it."""
+    costs = {1: 1.0, 2: 1.9, 4: 2.7, 8: 4.0, 16: 1.2}
+    budget = CostBudget(CostCurve({width: 0.01 * cost for width, cost in costs.items()}))
+    assert len(budget.cut(chain(0.998, nodes))) <= CREDIT

@@ -40,7 +40,7 @@ def taken(budget, draft, steps=1):
     for _ in range(steps):
         widths.append(len(budget.cut(draft)) + 1)
         budget.settle(widths[-1], 1)
-        budget._loss_budget = float("inf")
+        budget._loss_budget = budget._credit = float("inf")
     return widths
 
 

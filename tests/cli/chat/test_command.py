@@ -106,7 +106,7 @@ def test_nonsense_is_refused_in_one_line(chat, options, words):
 
 
 @pytest.mark.parametrize(
-    "options", [["--temperature", "warm"], ["--ctx", "1"], ["--threads", "0"], ["--nonsense"]]
+    "options", [["--temperature", "warm"], ["--ctx", "0"], ["--threads", "0"], ["--nonsense"]]
 )
 def test_a_wrong_option_is_no_traceback(chat, options):
     done = chat("--prompt", FRANCE, *options)
