@@ -75,7 +75,11 @@ def _say(line: str) -> None:
 
 
 def _log_to_stdout(llama_cpp: Any) -> Any:
-    """Pass on llama.cpp's errors, each in one line, and what kind of file it is; returns what must be kept alive."""
+    """Pass on llama.cpp's errors and what kind of file it is, each in one line.
+
+    Returns:
+        What must be kept alive.
+    """
     left = [_MOST_LOGGED]
 
     def log(level: int, text: bytes, _: Any) -> None:
