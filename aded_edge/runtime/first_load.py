@@ -60,6 +60,10 @@ _SECONDS = 20
 
 _SLOW = 20_000_000
 
+_LARGE = 500_000_000
+"""Bytes of files whose first load is announced. It takes seconds; that of smaller ones does not,
+and an error of theirs stays the only line that the command writes."""
+
 _PATIENCE = 6
 """The process may wait (for a disk) so many times as long as it may compute."""
 
@@ -99,8 +103,10 @@ def check_first_load(model_path: str, arguments: Mapping[str, Any]) -> None:
     mark = _mark(files, tried)
     if not sys.executable or os.path.exists(mark):  # Path.exists raises where it may not look
         return
-    log.info("trying a new model file once, in a process of its own ...")
-    seconds = _SECONDS + sum(file.stat().st_size for file in files) // _SLOW
+    size = sum(file.stat().st_size for file in files)
+    if size >= _LARGE:
+        log.info("trying a new model file once, in a process of its own ...")
+    seconds = _SECONDS + size // _SLOW
     output, code = _run(model_path, lora_path, tried, seconds)
     fault = _fault(output, code, seconds)
     if fault is None:

@@ -125,11 +125,15 @@ def settings_of(process):
     return json.loads(process[0][-1])
 
 
-def test_a_first_load_is_announced(own_copy, caplog):
+@pytest.mark.parametrize(("below", "announced"), [(0, 1), (1, 0)])
+def test_the_first_load_of_a_large_file_is_announced(
+    own_copy, caplog, monkeypatch, below, announced
+):
+    monkeypatch.setattr(first_load, "_LARGE", own_copy.stat().st_size + below)
     with caplog.at_level(logging.INFO, "aded_edge"):
         opened(own_copy)
         opened(own_copy)
-    assert sum("trying a new model file once" in line for line in caplog.messages) == 1
+    assert sum("trying a new model file once" in line for line in caplog.messages) == announced
 
 
 @pytest.mark.parametrize("executable", [None, ""])
