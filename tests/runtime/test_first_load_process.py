@@ -125,11 +125,11 @@ def settings_of(process):
     return json.loads(process[0][-1])
 
 
-@pytest.mark.parametrize(("below", "announced"), [(0, 1), (1, 0)])
+@pytest.mark.parametrize(("more", "announced"), [(0, 1), (1, 0)])
 def test_the_first_load_of_a_large_file_is_announced(
-    own_copy, caplog, monkeypatch, below, announced
+    own_copy, caplog, monkeypatch, more, announced
 ):
-    monkeypatch.setattr(first_load, "_LARGE", own_copy.stat().st_size + below)
+    monkeypatch.setattr(first_load, "_LARGE", own_copy.stat().st_size + more)
     with caplog.at_level(logging.INFO, "aded_edge"):
         opened(own_copy)
         opened(own_copy)
