@@ -50,7 +50,8 @@ def main() -> None:
     _say(BEGUN)
     callback = _log_to_stdout(llama_cpp)
     try:
-        outcome = {"found": _try(llama_cpp, settings["arguments"], settings["lora_path"])}
+        arguments, lora_path = settings["arguments"], settings["lora_path"]
+        outcome = {"found": _try(llama_cpp, arguments, lora_path, evaluated=settings["evaluated"])}
     except Exception as error:
         outcome = {"raised": type(error).__name__, "text": str(error)[:1000]}
     _say(json.dumps(outcome))
@@ -74,27 +75,45 @@ def _say(line: str) -> None:
 
 
 def _log_to_stdout(llama_cpp: Any) -> Any:
-    """Pass on llama.cpp's errors and what kind of file it is; returns what must be kept alive."""
+    """Pass on llama.cpp's errors and what kind of file it is, each in one line.
+
+    Returns:
+        What must be kept alive.
+    """
     left = [_MOST_LOGGED]
 
     def log(level: int, text: bytes, _: Any) -> None:
         if (level == _ERROR or _KIND.search(text)) and left[0]:
             left[0] -= 1
-            _say(text.decode("utf-8", "replace").strip()[:1000])
+            line = " ".join(text.decode("utf-8", "replace").split())
+            _say(line[:1000])
 
     callback = llama_cpp.llama_log_callback(log)
     llama_cpp.llama_log_set(callback, None)
     return callback
 
 
-def _try(llama_cpp: Any, arguments: dict[str, Any], lora_path: str | None) -> str | None:
-    """Return what is wrong with the file, None if nothing was found."""
+def _try(
+    llama_cpp: Any, arguments: dict[str, Any], lora_path: str | None, *, evaluated: bool
+) -> str | None:
+    """Return what is wrong with the file, None if nothing was found.
+
+    Args:
+        llama_cpp: the package.
+        arguments: of its constructor.
+        lora_path: a LoRA adapter; None for none.
+        evaluated: whether tokens are evaluated too.
+    """
     _without_other_devices(llama_cpp.llama_cpp)
     llama = llama_cpp.Llama(**arguments)
     tokens = llama.tokenize(TEXT.encode(), special=True)
     llama.detokenize(tokens)
     if arguments.get("vocab_only"):
         return None
+    if lora_path is not None and not _adapted(llama_cpp, llama, lora_path):
+        return NO_ADAPTER
+    if not evaluated:
+        return _template(llama_cpp, llama)
     tokens = tokens[: min(llama.n_batch, _EVALUATED)] or [0]
     if llama_cpp.llama_model_has_encoder(llama.model):
         llama._batch.set_batch(batch=tokens, n_past=0, logits_all=True)
@@ -107,15 +126,17 @@ def _try(llama_cpp: Any, arguments: dict[str, Any], lora_path: str | None) -> st
         llama._ctx.decode(llama._batch)
         return None
     llama.eval(tokens[:1])
-    if lora_path is not None:
-        adapter = llama_cpp.llama_adapter_lora_init(llama.model, lora_path.encode())
-        if not adapter:
-            return NO_ADAPTER
-        adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(adapter)
-        llama_cpp.llama_set_adapters_lora(llama.ctx, adapters, 1, (llama_cpp.ctypes.c_float * 1)(1))
     if tokens[1:]:
         llama.eval(tokens[1:])
     return _no_numbers(llama_cpp, llama) or _template(llama_cpp, llama)
+
+
+def _adapted(llama_cpp: Any, llama: Any, lora_path: str) -> bool:
+    adapter = llama_cpp.llama_adapter_lora_init(llama.model, lora_path.encode())
+    if adapter:
+        adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(adapter)
+        llama_cpp.llama_set_adapters_lora(llama.ctx, adapters, 1, (llama_cpp.ctypes.c_float * 1)(1))
+    return bool(adapter)
 
 
 def _without_other_devices(api: Any) -> None:

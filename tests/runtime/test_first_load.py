@@ -9,14 +9,11 @@ import random
 import shutil
 import socket
 import subprocess
-import sys
 
 import pytest
 
 from aded_edge import AdapterError, Llama, ModelError
-from aded_edge.runtime import first_load
 from tests.gguf_damage import read
-from tests.gguf_files import write_tiny
 from tests.runtime.helpers import command
 from tests.runtime.hostile import ALLOWED, REFUSED, damaged
 
@@ -258,108 +255,3 @@ def test_an_adapter_that_is_none_is_an_error(tmp_path, tiny_path, content):
         Llama(str(tiny_path), lora_path=str(path), n_ctx=64, store=None, verbose=False)
     assert isinstance(error.value, ModelError)
     assert isinstance(error.value, RuntimeError), "as llama_cpp raises it"
-
-
-# What was loaded before.
-
-
-@pytest.fixture
-def own_copy(tmp_path, monkeypatch):
-    """A model that was never loaded, and a cache folder that knows none."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    path = tmp_path / "own.gguf"
-    write_tiny(path)
-    return path
-
-
-@pytest.fixture
-def begun(monkeypatch):
-    """One entry for each process that was begun."""
-    begun, real = [], subprocess.Popen
-
-    def popen(*arguments, **options):
-        begun.append(arguments)
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(first_load.subprocess, "Popen", popen)
-    return begun
-
-
-def opened(path, **options):
-    Llama(
-        str(path), **{"n_ctx": 64, "drafting": "off", "store": None, "verbose": False} | options
-    ).close()
-
-
-def test_a_file_is_tried_once_and_again_when_it_changed(own_copy, begun):
-    for _ in range(3):
-        opened(own_copy)
-    assert len(begun) == 1
-    opened(own_copy, n_ctx=128, n_threads=1, seed=3)  # sizes do not matter
-    assert len(begun) == 1
-    opened(own_copy, flash_attn=True)
-    assert len(begun) == 2
-    write_tiny(own_copy, seed=1)
-    opened(own_copy)
-    assert len(begun) == 3
-
-
-def test_a_refused_file_is_tried_again(own_copy, begun):
-    own_copy.write_bytes(own_copy.read_bytes()[:5000])
-    for _ in range(2):
-        with pytest.raises(ModelError, match="cut short"):
-            opened(own_copy)
-    assert len(begun) == 2
-
-
-def test_what_is_remembered_is_private_and_empty(own_copy, tmp_path):
-    opened(own_copy)
-    (mark,) = (tmp_path / "cache" / "aded-edge" / "loaded").iterdir()
-    assert mark.stat().st_size == 0
-    assert mark.stat().st_mode & 0o777 == 0o600
-    assert mark.parent.stat().st_mode & 0o777 == 0o700
-
-
-def test_without_a_cache_folder_or_an_interpreter_models_are_loaded(
-    own_copy, tmp_path, monkeypatch
-):
-    (tmp_path / "cache").write_text("a file in its place")
-    opened(own_copy)
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
-    opened(own_copy)
-    monkeypatch.setattr(sys, "executable", "/bin/true")
-    opened(own_copy)
-
-
-def test_overrides_that_mend_a_file_are_tried_with_it(own_copy):
-    header, length = read(whole := own_copy.read_bytes())
-    key = "llama.attention.layer_norm_rms_epsilon"
-    del header.values[key]
-    own_copy.write_bytes(header.write() + whole[length:])
-    with pytest.raises(ModelError, match=key):
-        opened(own_copy)
-    opened(own_copy, kv_overrides={key: 1e-5})
-
-
-def test_the_vocabulary_alone_can_be_loaded(own_copy):
-    header, _ = read(own_copy.read_bytes())
-    header.tensors.clear()
-    own_copy.write_bytes(header.write())
-    opened(own_copy, vocab_only=True)
-
-
-def test_an_interruption_ends_both(own_copy, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    begun, real = [], subprocess.Popen
-
-    def popen(*arguments, **options):
-        begun.append(real(*arguments, **options))
-        begun[0].communicate = interrupted
-        return begun[0]
-
-    monkeypatch.setattr(first_load.subprocess, "Popen", popen)
-    with pytest.raises(KeyboardInterrupt):
-        opened(own_copy)
-    assert begun[0].returncode is not None
