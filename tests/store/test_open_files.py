@@ -222,6 +222,52 @@ def test_a_turn_is_written_anew_if_the_file_was_removed_before_its_end(
     assert sound(path) == ["one", "two"]
 
 
+def test_a_file_that_is_removed_all_the_time_ends_the_write(
+    window: Window, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert, scrub = working_copy.insert_messages, StoreFile.scrub
+    writes = []
+
+    def inserted(*values: Any) -> list[int]:
+        writes.append(len(writes))
+        if len(writes) < 20:  # so that the test ends even without a bound
+            shutil.rmtree(path.parent)
+        return insert(*values)
+
+    def scrubbed(file: StoreFile) -> bool:
+        return scrub(file) and bool(len(writes) > 1)
+
+    monkeypatch.setattr(working_copy, "insert_messages", inserted)
+    monkeypatch.setattr(StoreFile, "scrub", scrubbed)
+    window.messages = window.messages[:-2]
+    written = window.copy.write(window.conversation, window.messages)
+    assert len(writes) == 4
+    assert written.remnants  # of the first write, which took back a turn
+    assert [m.content for m in written.messages] == ["one", "ONE"]
+    monkeypatch.undo()
+    window.ask("three")
+    assert sound(path) == ["one", "three"]
+
+
+def test_a_second_write_returns_the_numbers_of_the_new_file(
+    window: Window, store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(store, "u0", "zero", "ZERO")
+    other = store.begin(Conversation(0, "u2", "two", "m"))
+    insert = working_copy.insert_messages
+    removals = iter([shutil.rmtree])
+
+    def inserted(*values: Any) -> list[int]:
+        for remove in removals:
+            remove(path.parent)
+        return insert(*values)
+
+    monkeypatch.setattr(working_copy, "insert_messages", inserted)
+    written = other.write(other.conversation, turn("q", "a"))
+    assert written.conversation.id == 1
+    assert on_disk(window, written.conversation.id) == ["q", "a"]
+
+
 def test_the_log_of_a_new_file_is_not_taken_for_the_old_one(
     window: Window, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
