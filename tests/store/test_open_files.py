@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from aded_edge.errors import StoreError
-from aded_edge.store import Conversation, Store, working_copy
+from aded_edge.store import Conversation, Elsewhere, Store, working_copy
 from aded_edge.store.database import StoreFile
 from aded_edge.store.open_files import Identity
 from tests.store.samples import in_child, joined, ledger, numbers
@@ -249,23 +249,25 @@ def test_a_file_that_is_removed_all_the_time_ends_the_write(
     assert sound(path) == ["one", "three"]
 
 
-def test_a_second_write_returns_the_numbers_of_the_new_file(
-    window: Window, store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_a_repeated_write_found_is_told(
+    window: Window, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin(store, "u0", "zero", "ZERO")
-    other = store.begin(Conversation(0, "u2", "two", "m"))
+    new = tmp_path / "new.db"
+    with Store.open(new) as other:
+        kept = begin(other, "u1", "one", "ONE")
+        other.conversations.add(kept, [*turn("two", "TWO"), *turn("theirs", "THEIRS")])
     insert = working_copy.insert_messages
-    removals = iter([shutil.rmtree])
+    files = iter([new])
 
     def inserted(*values: Any) -> list[int]:
-        for remove in removals:
-            remove(path.parent)
+        for file in files:
+            os.replace(file, path)
         return insert(*values)
 
     monkeypatch.setattr(working_copy, "insert_messages", inserted)
-    written = other.write(other.conversation, turn("q", "a"))
-    assert written.conversation.id == 1
-    assert on_disk(window, written.conversation.id) == ["q", "a"]
+    window.ask("three")
+    assert window.elsewhere is Elsewhere.WENT_ON
+    assert on_disk(window)[::2] == ["one", "two", "theirs", "three"]
 
 
 def test_the_log_of_a_new_file_is_not_taken_for_the_old_one(
