@@ -15,6 +15,8 @@ from aded_edge.errors import ConfigError
 from aded_edge.files import Skipped, find, readable
 from aded_edge.store import Deleted, Document, Notes
 
+from .vanished import Fate, Vanished
+
 PASSAGE = 700
 """Length of a passage in characters: about a paragraph, 150 to 200 tokens."""
 
@@ -126,10 +128,11 @@ def name_of(path: Path) -> str:
 def refresh(
     notes: Notes, progress: Callable[[int, int], None] = lambda done, planned: None
 ) -> Refreshed:
-    """Read new and changed files in the added folders, and delete documents whose files are gone.
+    """Read new and changed files in the added folders, and delete documents that are none any more.
 
-    What conversations were given of these is deleted too. A folder that does not exist now (an
-    unmounted disk, a network) keeps its documents.
+    What conversations were given of a document is deleted only if its file was deleted, or if the
+    user removed the place that it was added with: see `Vanished`. A folder that does not exist
+    now or looks unmounted (an unplugged disk, a network) keeps its documents.
 
     Args:
         notes: the documents, and the files and folders that were added.
@@ -159,9 +162,18 @@ def refresh(
             changed += 1
     progress(len(found), len(found))
     away = [str(root) for root in roots if root not in present and not _deleted(root, known)]
-    gone = [name for name in known if name not in seen and not _below(name, away)]
-    forgotten = notes.forget(gone) if gone else Deleted()
-    return Refreshed(new, changed, len(gone), len(known) + new - len(gone), skipped, forgotten)
+    unseen = [name for name in known if name not in seen and not _below(name, away)]
+    vanished, added = Vanished(), [str(root) for root in roots]
+    fates = {n: vanished.fate(n) if _below(n, added) else Fate.DELETED for n in unseen}
+    deleted, no_document = ([n for n in unseen if fates[n] is fate] for fate in _GOING)
+    if no_document:
+        notes.remove(no_document)
+    forgotten = notes.forget(deleted) if deleted else Deleted()
+    gone = len(deleted) + len(no_document)
+    return Refreshed(new, changed, gone, len(known) + new - gone, skipped, forgotten)
+
+
+_GOING = (Fate.DELETED, Fate.NO_DOCUMENT)
 
 
 def _deleted(root: Path, known: Collection[str]) -> bool:

@@ -249,12 +249,14 @@ class Keeping:
         self._remove_states(*given)
         if deleted.remnants:
             log.warning("%s", REMNANTS)
-        if conversation.uid not in given:
+        copy = self._copy
+        if conversation.uid not in given or copy is None:
             return conversation, messages
         llama.reset()
         self._kv_is_current = False
         conversation = replace(conversation, summary="", summarized=0)
-        return conversation, self.reread(conversation, messages)
+        fresh = None if copy.lacks(messages) else self.attempt(copy.reread)
+        return conversation, copy.without_recalled(messages) if fresh is None else fresh
 
     def _remove_states(self, *uids: str) -> None:
         gone = [self._states.remove(uid) for uid in uids]

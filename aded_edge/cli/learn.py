@@ -14,10 +14,9 @@ from tqdm import tqdm
 
 from aded_edge.errors import ConfigError
 from aded_edge.files import Skipped, find
-from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
 from aded_edge.models.resolve import resolve
 from aded_edge.teach.learn import TextLearner, learn_files
-from aded_edge.teach.lessons import Lessons, load_for_teaching
+from aded_edge.teach.lessons import Lessons, lessons_of, load_for_teaching
 
 from .options import STORE, Command
 from .output import say
@@ -49,7 +48,7 @@ def learn(context: click.Context, given: tuple[str, ...], store: Path) -> None:
     files = find(paths, skipped)
     with (
         closing(load_for_teaching(resolve(model), n_ctx=256)) as llama,
-        closing(Lessons(store, model_fingerprint(llama), model_name(llama))) as lessons,
+        closing(lessons_of(llama, store)) as lessons,
         until_interrupted() as interrupted,
     ):
         learner = TextLearner(llama, lessons)

@@ -12,13 +12,12 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
 from aded_edge.llamacpp.parallel import ParallelTarget
 from aded_edge.llamacpp.prompt import Prompter
 from aded_edge.models.resolve import resolve
 from aded_edge.runtime.options import llama_arguments
 from aded_edge.teach.answers import ParallelAnswers
-from aded_edge.teach.lessons import Lessons, load_for_teaching
+from aded_edge.teach.lessons import Lessons, lessons_of, load_for_teaching
 from aded_edge.teach.prime import PrimingFigures, load_openings, opening_prompts, run_priming
 
 from .options import MODEL, RPC, STORE, Command, FilePath, FiniteRange, how_it_runs
@@ -65,7 +64,7 @@ def prime(
     topics = load_openings(openings)
     with (
         closing(load_for_teaching(resolve(model), **llama_arguments(**running))) as llama,
-        closing(Lessons(store, model_fingerprint(llama), model_name(llama))) as lessons,
+        closing(lessons_of(llama, store)) as lessons,
         until_interrupted() as interrupted,
     ):
         target = ParallelTarget(llama, sequences)

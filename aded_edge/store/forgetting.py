@@ -113,17 +113,29 @@ def unlearn(conn: sqlite3.Connection, uid: str, until: int | None = None) -> Non
     conn.execute(_UNLEARN, (uid, until, until, uid))
 
 
+def without_recalled(given: str | None, content: str) -> str | None:
+    """What a model was given for a question, without the recalled texts; None for the question.
+
+    Args:
+        given: what it was given; None for the question alone.
+        content: the question.
+    """
+    # The recalled texts lie between the header and the question, which ends what was given.
+    front, header, _ = (given or "").partition(HEADER)
+    if not header:
+        return given
+    return front + content if front else None
+
+
 def _take_back(
     conn: sqlite3.Connection, holds: Callable[[str], bool], besides: int
 ) -> tuple[Given, ...]:
     found = set()
     for number, conversation, given, content in conn.execute(_GIVEN, (HEADER, besides)).fetchall():
-        # The recalled texts lie between the header and the question, which ends what was given.
-        front, _, block = given.partition(HEADER)
+        block = given.partition(HEADER)[2]
         if holds(block.removesuffix(content)):
             # All of them go: where a passage of several lines ends cannot be told for certain.
-            rest = front + content
-            kept = None if rest == content else rest
+            kept = without_recalled(given, content)
             conn.execute("UPDATE messages SET given = ? WHERE id = ?", (kept, number))
             found.add(conversation)
     return clear(conn, found)

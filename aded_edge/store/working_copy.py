@@ -17,7 +17,7 @@ from enum import Enum, auto
 
 from . import open_files
 from .database import StoreFile
-from .forgetting import newest_part, unlearn
+from .forgetting import newest_part, unlearn, without_recalled
 from .messages import (
     TURN,
     Conversation,
@@ -32,12 +32,15 @@ from .messages import (
     title_of,
 )
 
+_MOST_REWRITES = 3
+"""So often a write is repeated, because the file was removed or replaced before its end."""
+
 Rows = list[tuple[int, Message]]
 """Number and message of rows, oldest first."""
 
 
 class Elsewhere(Enum):
-    """What other processes did to a conversation."""
+    """What other processes did to a conversation; what changes more has the larger value."""
 
     NOTHING = auto()
     WENT_ON = auto()
@@ -126,6 +129,20 @@ class WorkingCopy:
         Raises:
             StoreError: the store cannot be written; then nothing changed.
         """
+        written = self._write(conversation, messages)
+        for _ in range(_MOST_REWRITES):
+            # Between the check before the transaction and its end. A file that is replaced all the
+            # time is left to the next write, which checks again.
+            if not open_files.changed(self._file):
+                break
+            again = self._write(written.conversation, written.messages)
+            # A new file knows nothing of what others did to the conversation in the old one.
+            elsewhere = max(written.elsewhere, again.elsewhere, key=lambda one: one.value)
+            remnants = written.remnants or again.remnants
+            written = replace(again, elsewhere=elsewhere, remnants=remnants)
+        return written
+
+    def _write(self, conversation: Conversation, messages: Sequence[Message]) -> Written:
         elsewhere = Elsewhere.NOTHING
         with self._file.writing() as conn:
             generation = self._file.generation
@@ -163,8 +180,6 @@ class WorkingCopy:
         remnants = bool(gone) and not self._file.scrub()
         self._generation, self.conversation = generation, conversation
         self._rows, self._learned = [*kept, *zip(numbers, new, strict=True)], None
-        if open_files.changed(self._file):  # between the check before the transaction and its end
-            self.write(self.conversation, self.messages)
         return Written(self.conversation, self.messages, elsewhere, remnants)
 
     def expect_another_answer(self) -> None:
@@ -219,6 +234,16 @@ class WorkingCopy:
             rows = [one for one in read_messages(conn, self.conversation.id) if one[0] in own]
         self._rows = rows
         return self.messages
+
+    def without_recalled(self, messages: Sequence[Message]) -> list[Message]:
+        """These messages without recalled texts, for a store that cannot be read again.
+
+        Those that were read or written count as unchanged: the next write leaves their rows alone.
+        """
+        new = [replace(m, given=without_recalled(m.given, m.content)) for m in messages]
+        ours = {id(old): now for old, now in zip(messages, new, strict=True)}
+        self._rows = [(row, ours.get(id(message), message)) for row, message in self._rows]
+        return new
 
     def take_learned(self, uid: str) -> None:
         """Let parts that were learned under another uid belong to this conversation.

@@ -15,6 +15,7 @@ from aded_edge import store
 from aded_edge.draft.drafter import AdaptiveDrafter, Learned
 from aded_edge.errors import ModelError, StoreError
 from aded_edge.llamacpp.context import why_plain
+from aded_edge.llamacpp.fingerprint import model_fingerprint, model_name
 from aded_edge.llamacpp.recurrent import why_no_rollback
 from aded_edge.runtime.llama import Llama
 from aded_edge.runtime.persistence import MOST_PARTS, learned_from_part, part_from_learned
@@ -37,6 +38,7 @@ class Lessons:
         path: the store's file.
         fingerprint: of the model.
         name: of the model, for people.
+        n_vocab: size of the model's vocabulary; a part with other tokens is left out of every sum.
 
     Attributes:
         drafter: knows everything in the store about the model. `fold` and `add` may replace it.
@@ -45,7 +47,8 @@ class Lessons:
         StoreError: the store cannot be opened, or is read-only.
     """
 
-    def __init__(self, path: Path, fingerprint: str, name: str) -> None:
+    def __init__(self, path: Path, fingerprint: str, name: str, n_vocab: int = 1 << 31) -> None:
+        self._n_vocab = n_vocab
         self._store = store.Store.open(path, busy_timeout=PATIENCE)
         try:
             if self._store.read_only:
@@ -104,14 +107,29 @@ class Lessons:
         self._store.close()
 
     def _load(self) -> tuple[AdaptiveDrafter, list[int], int]:
-        learned, parts = self._model.load()
+        loaded = list(zip(*self._model.load(), strict=True))
         for warning in self._store.warnings:
             log.warning("%s", warning)
+        # In a sum, one part that does not fit would make a chat ignore all of them.
+        fitting = [(part, id) for part, id in loaded if part.fits(self._n_vocab)]
+        if len(fitting) < len(loaded):
+            about = self._store.path, self._model.name
+            log.warning("%s: a part has tokens that %s does not have; ignored", *about)
         drafter = AdaptiveDrafter()
-        for part in learned:
+        for part, _ in fitting:
             drafter.absorb(learned_from_part(part))
         # The first part is the sum if there is one: a sum takes the place of its oldest part.
-        return drafter, parts, sum(len(part.tokens) for part in learned[1:])
+        unfolded = sum(len(part.tokens) for part, _ in fitting[1:])
+        return drafter, [id for _, id in fitting], unfolded
+
+
+def lessons_of(llama: Llama, path: Path) -> Lessons:
+    """Open the part of a store that belongs to a loaded model.
+
+    Raises:
+        StoreError: the store cannot be opened, or is read-only.
+    """
+    return Lessons(path, model_fingerprint(llama), model_name(llama), llama.n_vocab())
 
 
 def load_for_teaching(model: Path, **settings: Any) -> Llama:

@@ -26,6 +26,7 @@ def test_folders_are_followed(notes, tmp_path):
     (folder / "sub").mkdir(parents=True)
     (folder / "a.md").write_text("tides and moon")
     (folder / "sub" / "b.txt").write_text("bread and butter")
+    (folder / "sub" / ".hidden").touch()
     (folder / "c.bin").write_bytes(b"\0\1tides")
     notes.add_root(str(folder))
     assert refresh(notes)[:4] == (2, 0, 0, 2)

@@ -4,7 +4,10 @@ import logging
 
 import pytest
 
-from aded_edge.store import Store
+from aded_edge.assistant.documents import MOST_BYTES
+from aded_edge.errors import StoreError
+from aded_edge.store import Store, WorkingCopy
+from tests.assistant.messages import contents
 
 SECRET = "The zebra crossing behind the lighthouse opens at seven."
 
@@ -14,6 +17,7 @@ def file(tmp_path):
     path = tmp_path / "notes" / "zebra.md"
     path.parent.mkdir()
     path.write_text(SECRET)
+    (path.parent / "bread.md").write_text("Bread needs flour.")
     return path
 
 
@@ -63,10 +67,36 @@ def test_its_copies_go_with_the_next_question(asked, say, file, tmp_path, how):
     assert [m.content for m in asked.messages[-2:-1]] == ["And then?"]
 
 
-def test_a_folder_that_is_away_keeps_its_copies(asked, say, file, tmp_path):
-    file.parent.rename(tmp_path / "away")
+AWAY = {
+    "the folder is away": lambda file: file.parent.rename(file.parent.with_name("away")),
+    "the mount point is empty": lambda file: [one.unlink() for one in file.parent.iterdir()],
+    "it grew": lambda file: file.write_text(SECRET * (MOST_BYTES // len(SECRET) + 1)),
+    "it is binary for a moment": lambda file: file.write_bytes(b"\0" * 9),
+    "it is empty for a moment": lambda file: file.write_text(""),
+}
+
+
+@pytest.mark.parametrize("how", AWAY)
+def test_a_file_that_may_come_back_keeps_its_copies(asked, say, file, tmp_path, how):
+    AWAY[how](file)
     say(asked, "And then?")
+    assert SECRET in asked.messages[0].given
     assert in_files(tmp_path)
+
+
+def test_a_store_that_cannot_be_read_then_stops_no_question(asked, say, file, monkeypatch, caplog):
+    def locked(self):
+        raise StoreError("the store is locked")
+
+    monkeypatch.setattr(WorkingCopy, "reread", locked)
+    file.unlink()
+    with caplog.at_level(logging.WARNING):
+        assert say(asked, "And then?")
+    assert any("the store is locked" in line for line in caplog.messages)
+    assert all(SECRET not in (message.given or "") for message in asked.messages)
+    assert contents(asked)[2] == "And then?"
+    stored = asked._keeping.store.take_up(asked.conversation.id).messages
+    assert [m.content for m in stored] == contents(asked)
 
 
 def test_what_a_reader_keeps_of_it_is_said(asked, say, file, tmp_path, caplog):

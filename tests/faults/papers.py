@@ -81,6 +81,7 @@ class Noting(Scene):
         """Change one file or two, and refresh."""
         rng, docs = random.Random(seed), folder / "docs"
         docs.mkdir(exist_ok=True)
+        (docs / ".keep").touch()  # the documents of an empty folder are kept
         with Store.open(store_in(folder)) as store:
             store.notes.add_root(name_of(docs))
             for number in steps(seed, until):

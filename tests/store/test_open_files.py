@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from aded_edge.errors import StoreError
-from aded_edge.store import Conversation, Store, working_copy
+from aded_edge.store import Conversation, Elsewhere, Store, working_copy
 from aded_edge.store.database import StoreFile
 from aded_edge.store.open_files import Identity
 from tests.store.samples import in_child, joined, ledger, numbers
@@ -220,6 +220,54 @@ def test_a_turn_is_written_anew_if_the_file_was_removed_before_its_end(
     assert sound(path) == ["one", "two", "three"]
     window.undo()
     assert sound(path) == ["one", "two"]
+
+
+def test_a_file_that_is_removed_all_the_time_ends_the_write(
+    window: Window, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert, scrub = working_copy.insert_messages, StoreFile.scrub
+    writes = []
+
+    def inserted(*values: Any) -> list[int]:
+        writes.append(len(writes))
+        if len(writes) < 20:  # so that the test ends even without a bound
+            shutil.rmtree(path.parent)
+        return insert(*values)
+
+    def scrubbed(file: StoreFile) -> bool:
+        return scrub(file) and bool(len(writes) > 1)
+
+    monkeypatch.setattr(working_copy, "insert_messages", inserted)
+    monkeypatch.setattr(StoreFile, "scrub", scrubbed)
+    window.messages = window.messages[:-2]
+    written = window.copy.write(window.conversation, window.messages)
+    assert len(writes) == 4
+    assert written.remnants  # of the first write, which took back a turn
+    assert [m.content for m in written.messages] == ["one", "ONE"]
+    monkeypatch.undo()
+    window.ask("three")
+    assert sound(path) == ["one", "three"]
+
+
+def test_what_a_repeated_write_found_is_told(
+    window: Window, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = tmp_path / "new.db"
+    with Store.open(new) as other:
+        kept = begin(other, "u1", "one", "ONE")
+        other.conversations.add(kept, [*turn("two", "TWO"), *turn("theirs", "THEIRS")])
+    insert = working_copy.insert_messages
+    files = iter([new])
+
+    def inserted(*values: Any) -> list[int]:
+        for file in files:
+            os.replace(file, path)
+        return insert(*values)
+
+    monkeypatch.setattr(working_copy, "insert_messages", inserted)
+    window.ask("three")
+    assert window.elsewhere is Elsewhere.WENT_ON
+    assert on_disk(window)[::2] == ["one", "two", "theirs", "three"]
 
 
 def test_the_log_of_a_new_file_is_not_taken_for_the_old_one(

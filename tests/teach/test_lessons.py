@@ -1,5 +1,7 @@
 """Lessons: what is taught is in the store at once, beside what chats learn."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from aded_edge.runtime import persistence as persistence_module
 from aded_edge.runtime.persistence import Persistence
 from aded_edge.store import LearnedText, Store
 from aded_edge.teach import lessons as lessons_module
-from aded_edge.teach.lessons import Lessons
+from aded_edge.teach.lessons import Lessons, lessons_of
 from tests.runtime.learners import TEXT, drafter, matrix_row, part, remember
 
 
@@ -37,6 +39,32 @@ def test_lessons_know_what_a_chat_learned_and_what_they_taught(tmp_path, lessons
     own.add(part(TEXT))
     for context, follows in (((1, 2), 3), ((5, 6), 7)):
         assert matrix_row(own.drafter, *context)[0] == [follows]
+
+
+def test_a_part_with_foreign_tokens_gets_into_no_sum(tmp_path, caplog):
+    path = tmp_path / "store.db"
+    remember(path, TEXT, [1, 2, 300])
+    with caplog.at_level("WARNING"), closing(Lessons(path, "f", "name", n_vocab=100)) as own:
+        own.add(part([20, 21, 22]))
+        own.fold()
+    assert sum("has tokens that name does not have" in line for line in caplog.messages) == 1
+    chat, persistence = drafter(), Persistence(path)
+    persistence.load("f", "name", chat, n_vocab=100)
+    persistence.close()
+    assert matrix_row(chat, 5, 6)[0] == [7]
+    assert matrix_row(chat, 20, 21)[0] == [22]
+    assert matrix_row(chat, 1, 2)[0] == []
+
+
+def test_lessons_of_a_model_know_its_vocabulary(load_tiny, tmp_path):
+    path, llama = tmp_path / "store.db", load_tiny(drafting="off")
+    foreign = part([1, 2, llama.n_vocab()])
+    with closing(lessons_of(llama, path)) as own:
+        own.add(part(TEXT))
+        own.add(foreign)
+    with closing(lessons_of(llama, path)) as own:
+        assert matrix_row(own.drafter, 5, 6)[0] == [7]
+        assert matrix_row(own.drafter, 1, 2)[0] == []
 
 
 def test_a_text_taught_meanwhile_keeps_its_part_out(lessons):
