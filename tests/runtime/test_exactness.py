@@ -64,6 +64,7 @@ class OneByOne:
         self._base, self._advanced = 0, 0
         self.truncate = target.truncate
         self.rewind = target.rewind
+        self.mark, self.bring_back = target.mark, target.bring_back
 
     def evaluate(self, root, tokens, parents):
         self._base, self._advanced = len(self._target.history), 0
