@@ -58,6 +58,7 @@ def install_by_stand_in(clone: Path, tools: Path) -> None:
 
 def put(path: Path, script: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # it may be a link to the system's own program
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
 

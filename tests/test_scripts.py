@@ -316,3 +316,13 @@ def test_a_dangling_python_is_no_python(tmp_path: Path) -> None:
     (tmp_path / "bin/python").symlink_to(tmp_path / "gone")
 
     assert installer.version_line(tmp_path) == ""
+
+
+def test_a_stand_in_takes_the_place_of_a_link_and_not_of_what_it_leads_to(tmp_path: Path) -> None:
+    """Tests run as root too: a stand-in once took the place of the system's `uname`."""
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("the system's")
+    link.symlink_to(real)
+    put(link, "exit 0")
+    assert real.read_text() == "the system's"
+    assert "exit 0" in link.read_text()

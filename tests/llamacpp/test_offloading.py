@@ -60,4 +60,4 @@ def test_a_build_says_what_it_was_built_for(monkeypatch):
     monkeypatch.setattr(system, "library_files", lambda: [(name, 1, 1) for name in names])
     assert system.built_for() == ["vulkan"]
     names[2:] = ["libggml.dylib", "libggml-metal.dylib", "libggml-rpc.dylib", "libggml-blas.dylib"]
-    assert system.built_for() == ["metal", "rpc"]
+    assert system.built_for() == ["metal"]
