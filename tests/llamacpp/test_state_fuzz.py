@@ -1,10 +1,13 @@
 """A KV file that holds anything: its own tokens are loaded, or none, and the model goes on."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aded_edge.errors import EvaluationError
 from aded_edge.llamacpp.state import _HEAD_BYTES
 
 PROMPT = [1, 70, 80, 90, 71]
@@ -74,10 +77,14 @@ def test_sizes_that_are_not_those_of_the_file_are_refused(llama, file, whole, co
 @FUZZ
 @given(st.data())
 def test_bits_that_flipped_crash_nothing(llama, file, whole, data):
-    """A flip in the numbers of the cache is not noticed; one in its description is refused."""
+    """A flip in the numbers of the cache is not noticed; one in its description is refused.
+
+    Or llama.cpp refuses to go on after it, which is an ordinary error.
+    """
     # Every second one lies among the first bytes, where the sizes and the cells are described.
     most = data.draw(st.sampled_from([600, len(whole) - 1]))
     changed = bytearray(whole)
     for bit in data.draw(st.lists(st.integers(0, 8 * most), min_size=1, max_size=4)):
         changed[bit // 8] ^= 1 << bit % 8
-    load(llama, file, bytes(changed))
+    with suppress(EvaluationError):
+        load(llama, file, bytes(changed))
