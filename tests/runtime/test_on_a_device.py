@@ -14,6 +14,7 @@ import pytest
 from aded_edge.decode.budget import FixedBudget
 from aded_edge.decode.loop import Loop
 from aded_edge.draft.tree import ROOT, DraftTree
+from aded_edge.llamacpp import offloading
 from aded_edge.runtime import costs
 from tests.runtime.helpers import ASKED, assert_in_agreement, logits
 
@@ -156,6 +157,8 @@ def test_the_first_measurement_keeps_its_time(load_tiny, monkeypatch, drafting, 
             monkeypatch.setattr(module, name, device.waiting(getattr(module, name)))
     monkeypatch.setattr(time, "perf_counter", lambda: device.now)
     monkeypatch.setattr(costs, "MEASURE_SECONDS", 2.0)
+    slow = offloading.Device("Slow0", "a device that compiles its kernels when it needs them")
+    monkeypatch.setattr(offloading, "evaluating", lambda _: [slow])
     llama = load_tiny(drafting=drafting, n_ctx=512)
     assert device.now <= 2.0 + 3 * device.longest
     if drafting == "auto":
