@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from aded_edge.llamacpp.devices import rpc_function
+from aded_edge.llamacpp.greeting import _exactly as exactly
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -99,16 +100,6 @@ def server(behave, host="127.0.0.1"):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
         thread.join()
-
-
-def exactly(connection, count):
-    taken = b""
-    while len(taken) < count:
-        piece = connection.recv(count - len(taken))
-        if not piece:
-            raise EOFError
-        taken += piece
-    return taken
 
 
 def request(connection):

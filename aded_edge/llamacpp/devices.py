@@ -11,6 +11,8 @@ from typing import Any
 
 import llama_cpp
 
+from . import offloading
+
 _CPU, _GPU, _INTEGRATED, _ACCELERATOR = 0, 1, 2, 3
 """Values of `ggml_backend_dev_type`. Accelerators (BLAS, AMX) work with the CPU's memory."""
 
@@ -18,9 +20,6 @@ _ADDRESS, _TEXT, _COUNT = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
 
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ggml_backend_dev_by_type": (_ADDRESS, [ctypes.c_int]),
-    "ggml_backend_dev_count": (_COUNT, []),
-    "ggml_backend_dev_get": (_ADDRESS, [_COUNT]),
-    "ggml_backend_dev_type": (ctypes.c_int, [_ADDRESS]),
     "ggml_backend_reg_by_name": (_ADDRESS, [_TEXT]),
     "ggml_backend_reg_dev_count": (_COUNT, [_ADDRESS]),
     "ggml_backend_reg_dev_get": (_ADDRESS, [_ADDRESS, _COUNT]),
@@ -45,16 +44,12 @@ def beside_cpu() -> bool:
     Every context begins to use all of them, whatever number of layers is offloaded. A process that
     is made by fork cannot use them.
     """
-    ggml = _ggml()
-    every = map(ggml.ggml_backend_dev_get, range(ggml.ggml_backend_dev_count()))
-    return any(ggml.ggml_backend_dev_type(device) not in (_CPU, _ACCELERATOR) for device in every)
+    return any(kind not in (_CPU, _ACCELERATOR) for kind, _ in offloading.listed())
 
 
 def gpus() -> list[int]:
     """Addresses of this machine's GPUs; of the integrated ones only if there are no others."""
-    ggml = _ggml()
-    every = [ggml.ggml_backend_dev_get(n) for n in range(ggml.ggml_backend_dev_count())]
-    kinds = [(ggml.ggml_backend_dev_type(device), device) for device in every]
+    kinds = offloading.listed()
     found = [device for kind, device in kinds if kind == _GPU]
     return found or [device for kind, device in kinds if kind == _INTEGRATED]
 

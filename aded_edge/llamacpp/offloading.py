@@ -40,12 +40,16 @@ class Device(NamedTuple):
 
 def found() -> list[Device]:
     """The devices that layers can be offloaded to in this process; empty if there is only a CPU."""
+    return [_device(handle) for kind, handle in listed() if kind in _GPU_TYPES]
+
+
+def listed() -> list[tuple[int, int]]:
+    """Type (`ggml_backend_dev_type`) and address of each device of this process, the CPU too."""
     llama_cpp.llama_supports_gpu_offload()  # makes llama.cpp look for devices
     count = _function("ggml_backend_dev_count", ctypes.c_size_t)
     get = _function("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
     kind = _function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
-    handles = [get(place) for place in range(count())]
-    return [_device(handle) for handle in handles if kind(handle) in _GPU_TYPES]
+    return [(kind(handle), handle) for handle in map(get, range(count()))]
 
 
 def evaluating(llama: llama_cpp.Llama) -> list[Device]:

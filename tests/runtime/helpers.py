@@ -1,12 +1,14 @@
 """What several test files of `Llama` share: prompts, answers, and subprocesses."""
 
 import itertools
+import signal
 import subprocess
 import sys
 import textwrap
 
 import llama_cpp
 import numpy as np
+import pytest
 
 
 def question(text):
@@ -93,3 +95,24 @@ def in_a_process(script, *arguments):
 def finished(process):
     assert process.returncode == 0, process.stderr[-2000:]
     return process.stdout
+
+
+def ctrl_c_at_a_token(stream):
+    with pytest.raises(KeyboardInterrupt):
+        stream.throw(KeyboardInterrupt())
+    return []
+
+
+def ctrl_c_while_evaluating(stream):
+    """The most frequent case: llama_decode has returned before Python handles the signal."""
+    real, taken = llama_cpp.llama_decode, []
+
+    def decode(*arguments):
+        real(*arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(llama_cpp, "llama_decode", decode)
+        with pytest.raises(KeyboardInterrupt):
+            taken.extend(stream)
+    return taken

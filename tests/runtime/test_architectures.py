@@ -4,7 +4,6 @@ The models are tiny and random (tests/architectures.py), the drafts are made fro
 """
 
 import itertools
-import signal
 
 import llama_cpp
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 
 from aded_edge.llamacpp.context import is_recurrent
 from tests.architectures import ARCHITECTURES
+from tests.runtime.helpers import ctrl_c_at_a_token, ctrl_c_while_evaluating
 from tests.trials import (
     CHAINS,
     LONG,
@@ -136,27 +136,6 @@ def test_a_restored_state_goes_on_as_before(trial, tmp_path):
             if trial.drafts:
                 assert seen.rows[0] == 1, "only the last token is not in the state"
             take(llama, OTHER, 5)
-
-
-def ctrl_c_while_evaluating(stream):
-    """llama_decode has returned before Python handles the signal."""
-    real, taken = llama_cpp.llama_decode, []
-
-    def decode(*arguments):
-        real(*arguments)
-        signal.raise_signal(signal.SIGINT)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(llama_cpp, "llama_decode", decode)
-        with pytest.raises(KeyboardInterrupt):
-            taken.extend(stream)
-    return taken
-
-
-def ctrl_c_at_a_token(stream):
-    with pytest.raises(KeyboardInterrupt):
-        stream.throw(KeyboardInterrupt())
-    return []
 
 
 def closed(stream):

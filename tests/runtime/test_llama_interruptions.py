@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import signal
 import sys
 from collections import Counter
 
@@ -19,7 +18,16 @@ import aded_edge.runtime.llama
 import aded_edge.runtime.prefill
 import aded_edge.runtime.sampling
 from aded_edge import EvaluationError
-from tests.runtime.helpers import ASKED, CAPITAL, OTHER, assert_in_agreement, history, take
+from tests.runtime.helpers import (
+    ASKED,
+    CAPITAL,
+    OTHER,
+    assert_in_agreement,
+    ctrl_c_at_a_token,
+    ctrl_c_while_evaluating,
+    history,
+    take,
+)
 
 
 def closed(stream):
@@ -31,27 +39,6 @@ def thrown_into(stream):
     with pytest.raises(ZeroDivisionError):
         stream.throw(ZeroDivisionError())
     return []
-
-
-def ctrl_c_at_a_token(stream):
-    with pytest.raises(KeyboardInterrupt):
-        stream.throw(KeyboardInterrupt())
-    return []
-
-
-def ctrl_c_while_evaluating(stream):
-    """The most frequent case: llama_decode has returned before Python handles the signal."""
-    real, taken = llama_cpp.llama_decode, []
-
-    def decode(*arguments):
-        real(*arguments)
-        signal.raise_signal(signal.SIGINT)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(llama_cpp, "llama_decode", decode)
-        with pytest.raises(KeyboardInterrupt):
-            taken.extend(stream)
-    return taken
 
 
 def refused_by_llama_cpp(stream):
