@@ -6,10 +6,8 @@ not. Knows the parts of the harness. Does not know what a store holds.
 
 from __future__ import annotations
 
-import json
 import platform
 import sqlite3
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -28,6 +26,7 @@ from tests.faults.children import Violation
 from tests.faults.kills import crowd, kill_rounds, scenes
 from tests.faults.scenes import store_in
 from tests.gguf_files import write_tiny
+from tests.harness import finish
 
 
 @click.command()
@@ -61,20 +60,9 @@ def faults(**options: Any) -> None:
         _damage(model, folder, options, counts, violations)
         if options["disk"]:
             _disk(model, folder, options["moved"], counts, violations)
-    result = {
-        "conditions": conditions,
-        "seconds": round(time.monotonic() - began, 1),
-        "counts": counts,
-        "violations": violations,
-    }
-    if options["out"] is not None:
-        options["out"].write_text(json.dumps(result, indent=1), encoding="utf-8")
-    for what, count in counts.items():
-        click.echo(f"{what}: {count}")
-    for violation in violations:
-        click.echo(f"VIOLATION {violation}", err=True)
-    click.echo(f"{len(violations)} violations in {result['seconds']} s")
-    sys.exit(1 if violations else 0)
+    lines = (f"{what}: {count}" for what, count in counts.items())
+    found = {"conditions": conditions, "counts": counts}
+    finish(found, lines, violations, began, options["out"])
 
 
 def _guarded(violations: list[str], what: Callable[[], Any]) -> Any:

@@ -6,10 +6,8 @@ soak. Does not know how they decode.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +18,7 @@ from tqdm import tqdm
 
 from aded_edge.models.default import default_model_path
 from tests.gguf_files import write_tiny
+from tests.harness import finish
 from tests.soak import poison, runs, track
 
 
@@ -51,20 +50,12 @@ def soak(**options: Any) -> None:
         }
         click.echo(" ".join(f"{key}={value}" for key, value in conditions.items()))
         figures, violations = _run(model, folder, options)
-    result = {
-        "conditions": conditions,
-        "seconds": round(time.monotonic() - began, 1),
-        "figures": figures,
-        "violations": violations,
-    }
-    if options["out"] is not None:
-        options["out"].write_text(json.dumps(result, indent=1), encoding="utf-8")
-    for what, about in figures.items():
-        click.echo(f"{what}: " + " ".join(f"{key}={value}" for key, value in about.items()))
-    for violation in violations:
-        click.echo(f"VIOLATION {violation}", err=True)
-    click.echo(f"{len(violations)} violations in {result['seconds']} s")
-    sys.exit(1 if violations else 0)
+    lines = (
+        f"{what}: " + " ".join(f"{key}={value}" for key, value in about.items())
+        for what, about in figures.items()
+    )
+    found = {"conditions": conditions, "figures": figures}
+    finish(found, lines, violations, began, options["out"])
 
 
 def _run(model: Path, folder: Path, options: Any) -> tuple[dict[str, Any], list[str]]:
